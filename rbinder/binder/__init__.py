@@ -1,0 +1,1 @@
+"""The binder: which incoming request caused this outgoing one. This package does no I/O."""

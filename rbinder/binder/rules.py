@@ -1,0 +1,172 @@
+"""Which incoming request caused this outgoing one? The rules of binding, and nothing else. This file does no I/O.
+
+What is proven, in the order it is asked:
+
+1. A thread that read a request's last head byte, or any of its body, works for that request until the response ends.
+2. Reading the response to a call made for a request puts the thread that serves the request back to work on it.
+3. A thread that serves several requests at once (an event loop) tells nothing by itself: the request touched last is
+   the cause only where every other one is known to wait for a call of its own.
+4. Where the runtime moves tasks between threads (a Go program) a thread tells nothing at all: the cause is known only
+   where exactly one request of the whole process doesn't wait.
+5. What a loop does while it serves nothing is its own errand, and never becomes a request's, even when it is repeated
+   while requests are served.
+6. A forked process works for the request its parent was serving. A new thread does so for its first call, unless other
+   requests have started threads too (then it may be a pool's).
+
+Everything else stays unbound: a wrong parent is worse than none.
+"""
+
+from __future__ import annotations
+
+from rbinder.binder.context import SpanContext
+from rbinder.binder.propagation import Inbound
+
+Errand = tuple[object, bytes, bytes]  # peer, method, path: what a call is about, without its query
+_MOST_ERRANDS = 256
+
+
+class Request:
+    """An incoming request being served: a SERVER span in the making."""
+
+    __slots__ = ("connection", "home", "inbound", "open", "span", "waiting")
+
+    def __init__(self, span: SpanContext, inbound: Inbound, connection: int) -> None:
+        self.span = span
+        self.inbound = inbound
+        self.connection = connection
+        self.open = True  # until its response ends
+        self.waiting = 0  # calls it made whose responses have not ended
+        self.home: Thread | None = None  # the thread that serves it
+
+
+class Group:
+    """The threads of one process, as far as binding is concerned.
+
+    `migrates`: the runtime moves tasks between threads. `lenders`: open requests that started threads.
+    """
+
+    __slots__ = ("acts_alone", "lenders", "migrates", "requests")
+
+    def __init__(self, migrates: bool = False) -> None:
+        self.migrates = migrates
+        self.requests: list[Request] = []
+        self.lenders: dict[Request, int] = {}
+        self.acts_alone = False
+
+    def sole_candidate(self) -> Request | None:
+        """The one open request that doesn't wait for a call; with none, the only open request at all."""
+        if self.acts_alone:
+            return None
+        idle = [request for request in self.requests if not request.waiting]
+        if len(idle) == 1:
+            return idle[0]
+        return self.requests[0] if not idle and len(self.requests) == 1 else None
+
+
+class Thread:
+    """What one thread is known to work for."""
+
+    __slots__ = ("_borrowed", "_current", "_errands", "group", "interleaves", "serving")
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.serving: list[Request] = []
+        self.interleaves = False  # it has served several connections at once
+        self._current: Request | None = None
+        self._borrowed: Request | None = None
+        self._errands: set[Errand] = set()
+
+    def begin(self, request: Request) -> None:
+        """A request's head has been read here."""
+        self.group.requests.append(request)
+        self._adopt(request)
+
+    def touch(self, request: Request) -> None:
+        """More of the request's body has been read here: whoever reads it serves it."""
+        if request.open:
+            if request.home is not self:
+                if request.home is not None:
+                    request.home.forget(request)
+                self._adopt(request)
+            self._current = request
+
+    def resume(self, request: Request | None) -> None:
+        """A response to a call made for `request` (None: for nobody known) has been read here."""
+        if request is None:
+            if self.interleaves:
+                self._current = None
+        elif request.open and request.home is self:
+            self._current = request
+
+    def _adopt(self, request: Request) -> None:
+        request.home = self
+        self._borrowed = None
+        if any(other.connection != request.connection for other in self.serving):
+            self.interleaves = True
+        self.serving.append(request)
+        if len(self.serving) == 1 or self.interleaves:
+            self._current = request
+
+    def forget(self, request: Request) -> None:
+        """The request is over, or is served elsewhere now."""
+        if request in self.serving:
+            self.serving.remove(request)
+        if self._current is request:
+            # pipelined requests are answered in their order: the next one's turn has come
+            remaining = self.serving
+            same = all(other.connection == request.connection for other in remaining)
+            self._current = remaining[0] if remaining and same else None
+
+    def inherit(self, parent: Thread) -> None:
+        """This thread, or forked process, was started by `parent`."""
+        request = parent._current
+        if request is None or not request.open or parent.cause(None) is not request:
+            return
+        self._borrowed = request
+        if self.group is parent.group:
+            self.group.lenders[request] = self.group.lenders.get(request, 0) + 1
+
+    def cause(self, errand: Errand | None) -> Request | None:
+        """The request on whose behalf this thread acts now, where that is proven.
+
+        `errand` tells what the call is about, None: not known yet (a connect).
+        """
+        if self.group.migrates:
+            return self.group.sole_candidate()
+        current = self._current
+        if current is None or not current.open:
+            return self._borrowed_cause()
+        if self.interleaves and errand in self._errands:
+            return None
+        for other in self.serving:
+            if other is not current and not other.waiting:
+                return None
+        return current
+
+    def _borrowed_cause(self) -> Request | None:
+        request = self._borrowed
+        if request is None or not request.open:
+            return None
+        if any(other is not request and other.open for other in self.group.lenders):
+            return None
+        return request
+
+    def called(self, errand: Errand) -> None:
+        """A call about `errand` has been made here."""
+        if not self.serving and self._borrowed is None:
+            if len(self._errands) < _MOST_ERRANDS:
+                self._errands.add(errand)
+        elif self._borrowed is not None and self._borrowed in self.group.lenders:
+            self._borrowed = None  # the first call of a new thread has been made
+        if self.group.migrates and not self.group.requests:
+            self.group.acts_alone = True
+
+
+def finish(request: Request, group: Group) -> None:
+    """The response has ended, or never will: nothing works for this request any more."""
+    request.open = False
+    if request in group.requests:
+        group.requests.remove(request)
+    group.lenders.pop(request, None)
+    if request.home is not None:
+        request.home.forget(request)

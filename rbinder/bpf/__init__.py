@@ -1,0 +1,1 @@
+"""Seccomp-BPF: one subscription list becomes the filter that decides which calls stop."""

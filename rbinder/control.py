@@ -1,0 +1,79 @@
+"""What launcher and tracer tell each other: small messages over a socket pair, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import socket
+import struct
+
+_MESSAGE = struct.Struct("<iiii")
+
+
+class Control(enum.IntEnum):
+    """tracer → launcher: EXITED(status, tracees left), STOPPED(signal), FAILED(errno).
+    launcher → tracer: SIGNAL(number, si_code, sender), DETACHED, CONTAINER_ENDS."""
+
+    EXITED = 1
+    STOPPED = 2
+    FAILED = 3
+    SIGNAL = 4
+    DETACHED = 5
+    CONTAINER_ENDS = 6
+
+
+class Link:
+    """One end. `remaining` is how many tracees were left when the program ended."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self.remaining = 0
+        end.setblocking(False)
+
+    @classmethod
+    def pair(cls) -> tuple[Link, Link]:
+        """Both ends, close-on-exec."""
+        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return cls(one), cls(other)
+
+    @property
+    def descriptor(self) -> int:
+        """For poll(2)."""
+        return self._end.fileno()
+
+    def close(self) -> None:
+        """Close this end."""
+        self._end.close()
+
+    def send(self, kind: Control, *values: int) -> None:
+        """Tell the other end; nothing happens where it is gone."""
+        with contextlib.suppress(OSError):
+            self._end.send(_MESSAGE.pack(kind, *(*values, 0, 0, 0)[:3]))
+
+    def take(self) -> list[tuple[Control, tuple[int, int, int]] | None]:
+        """What has arrived; a None at the end: the other end is closed."""
+        messages: list[tuple[Control, tuple[int, int, int]] | None] = []
+        while True:
+            try:
+                data = self._end.recv(_MESSAGE.size)
+            except BlockingIOError:
+                return messages
+            except OSError:
+                data = b""
+            if len(data) < _MESSAGE.size:
+                return [*messages, None]
+            kind, *values = _MESSAGE.unpack(data)
+            messages.append((Control(kind), (values[0], values[1], values[2])))
+
+    def receive(self) -> list[tuple[Control, int] | None]:
+        """As `take`, with the first value alone."""
+        found: list[tuple[Control, int] | None] = []
+        for message in self.take():
+            if message is None:
+                found.append(None)
+                continue
+            kind, values = message
+            if kind is Control.EXITED:
+                self.remaining = values[1]
+            found.append((kind, values[0]))
+        return found

@@ -1,0 +1,98 @@
+"""Makes of a message head what may leave the machine: a still parsable head without secrets. This file does no I/O."""
+
+from __future__ import annotations
+
+import re
+
+from rbinder.http.framing import REQUEST_LINE, STATUS_LINE
+
+# What spans are made of (HTTP semantic conventions) and what h11 needs to understand the framing. Cookies, credentials
+# and everything not known to be harmless stay behind.
+ALLOWED = frozenset(
+    {
+        b"connection",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"expect",
+        b"forwarded",
+        b"host",
+        b"transfer-encoding",
+        b"upgrade",
+        b"user-agent",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-request-id",
+    }
+)
+
+# https://opentelemetry.io/docs/specs/semconv/registry/attributes/url/: query keys whose values are redacted.
+_SECRET_QUERY = re.compile(
+    rb"(?<=[?&;])(AWSAccessKeyId|Signature|sig|X-Goog-Signature|X-Amz-Signature|X-Amz-Credential|X-Amz-Security-Token)"
+    rb"=[^&#]*"
+)
+_CREDENTIALS = re.compile(rb"\A((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)?[^/?#]*@")
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
+_WHITESPACE = bytes.maketrans(b"\v\f", b"  ")  # h11 takes neither in a value
+
+
+def reduce_head(raw: bytes, limit: int) -> bytes:
+    """The first line, the allowed header lines and the blank line of a head, CRLF, in at most `limit` bytes.
+
+    `limit` is at least 64. What doesn't fit is cut at a line's end, an over-long target within itself. Lines continued
+    by obs-fold are left out. Returns b"" if `raw` doesn't begin with a start line that scanners accept.
+    """
+    first, _, rest = raw.partition(b"\n")
+    line = _start_line(first + b"\n", limit - 2)
+    if not line:
+        return b""
+    kept = [line]
+    room = limit - 2 - len(line)
+    lines = rest.split(b"\n")
+    for index, text in enumerate(lines):
+        if lines[index + 1 : index + 2] and lines[index + 1][:1] in (b" ", b"\t"):
+            continue
+        text = _field(text)
+        if not text:
+            continue
+        room -= len(text)
+        if room < 0:
+            break
+        kept.append(text)
+    kept.append(b"\r\n")
+    return b"".join(kept).translate(_WHITESPACE)
+
+
+def redact_target(target: bytes) -> bytes:
+    """A request target without user name and password, and without the values of query keys known to be secret."""
+    if b"@" in target and target[:1] != b"/":
+        target = _CREDENTIALS.sub(rb"\1REDACTED:REDACTED@", target)
+    if b"?" in target:
+        target = _SECRET_QUERY.sub(rb"\1=REDACTED", target)
+    return target
+
+
+def _start_line(line: bytes, limit: int) -> bytes:
+    """The start line in at most `limit` bytes, or b"" if it is none."""
+    request = REQUEST_LINE.match(line)
+    if request is None:
+        return line.rstrip(b"\r\n")[: limit - 2] + b"\r\n" if STATUS_LINE.match(line) else b""
+    method, target, version = request[1], redact_target(request[2]), request[3]
+    target = _NOT_ASCII.sub(lambda match: b"%%%02X" % match[0][0], target)
+    room = limit - len(method) - len(b"  HTTP/1.1\r\n")
+    return b"%s %s HTTP/%s\r\n" % (method, target[: max(room, 1)], version)
+
+
+def _field(line: bytes) -> bytes:
+    """An allowed header line ending in CRLF, else b""."""
+    name, colon, value = line.partition(b":")
+    name = name.lower()
+    if not colon or name not in ALLOWED:
+        return b""
+    value = value.strip(b" \t\r\v\f")
+    if b"\r" in value or b"\0" in value:
+        return b""
+    if name == b"host":
+        value = value.rpartition(b"@")[2]
+    return b"%s: %s\r\n" % (name, value)

@@ -1,0 +1,229 @@
+"""The process the user started: it stands for the program towards whoever started it.
+
+    launcher ──fork──▶ tracer ──fork──▶ the command
+        └──────fork──▶ collector  ◀──records── tracer
+
+The launcher passes signals on, stops when the program stops, and ends with its exit status. The tracer may outlive it
+(a program that leaves daemons behind is traced to the end), the collector outlives both until its pipe is drained.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import sys
+import time
+from collections.abc import Callable
+from select import POLLIN, poll
+from shutil import which
+
+from rbinder.channel import open_pipe
+from rbinder.config import Config
+from rbinder.control import Control, Link
+from rbinder.errors import CommandNotExecutable, CommandNotFound, EngineUnavailable
+
+_NOT_PASSED_ON = {signal.SIGCHLD, signal.SIGTTIN, signal.SIGTTOU, signal.SIGKILL, signal.SIGSTOP}
+_SYNCHRONOUS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS, signal.SIGABRT}
+_SI_USER = 0  # asm-generic/siginfo.h: sent by kill(2); what the kernel itself sends is positive
+_SIGNAL_RECORD = struct.Struct("<IiiI112x")  # struct signalfd_siginfo: signo, errno, code, pid, ...
+_TRACER_KILLED = "the tracer was killed, and the program with it (its calls can't go on without a tracer)"
+
+
+def run(config: Config) -> int:
+    """Start the command below a tracer and a collector; return the exit status when it ends.
+
+    Raises CommandNotFound, CommandNotExecutable, EngineUnavailable.
+    """
+    path = find(config.command[0], os.environ.get("PATH", os.defpath))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals) - _SYNCHRONOUS)
+    interrupt = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    reader, writer = open_pipe()
+    ours, theirs = Link.pair()
+
+    def trace() -> None:
+        os.close(reader)
+        ours.close()
+        from rbinder.ptrace.tracer import Tracer
+
+        Tracer(config, theirs, writer).run(path, mask, interrupt is not signal.SIG_IGN)
+
+    def collect() -> None:
+        ours.close()
+        from rbinder.collector import run as run_collector
+
+        run_collector(reader, config)
+
+    tracer = _fork(trace)
+    os.close(writer)
+    theirs.close()
+    collector = _fork(collect)
+    os.close(reader)
+    return Launcher(config, ours, tracer, collector).wait()
+
+
+def find(command: str, path: str) -> str:
+    """The file a command names, as execvp(3) finds it. Raises CommandNotFound, CommandNotExecutable."""
+    if "/" in command:
+        candidates = [command]
+    else:
+        candidates = [os.path.join(folder or ".", command) for folder in path.split(os.pathsep)]
+        found = which(command, path=path)
+        if found:
+            return found
+    for candidate in candidates:
+        if os.path.isdir(candidate) and "/" in command:
+            raise CommandNotExecutable(f"{command} is a directory: give a command to run")
+        if os.path.isfile(candidate):
+            if "/" in command and os.access(candidate, os.X_OK):
+                return candidate
+            raise CommandNotExecutable(f"{candidate} can't be executed: it has no execute permission (chmod +x)")
+    raise CommandNotFound(f"{command} was not found: check its spelling{'' if '/' in command else ' and PATH'}")
+
+
+def _fork(child: Callable[[], None]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        child()
+        status = 0
+    except BaseException as error:
+        _say(f"internal error: {type(error).__name__}: {error}")
+        if os.environ.get("RBINDER_VERBOSE"):
+            import traceback
+
+            traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _say(sentence: str) -> None:
+    from rbinder.cli import say
+
+    say(sentence)
+
+
+class Launcher:
+    """Waits for the program's end, and does what its parent expects of it meanwhile."""
+
+    def __init__(self, config: Config, link: Link, tracer: int, collector: int) -> None:
+        from rbinder.ptrace.native import signalfd
+
+        self._config = config
+        self._link = link
+        self._tracer = tracer
+        self._collector = collector
+        self._collector_end = os.pidfd_open(collector)
+        self._signals = signalfd(frozenset(set(signal.Signals) - _SYNCHRONOUS - {signal.SIGKILL, signal.SIGSTOP}))
+        self._status: int | None = None
+        self._traced = True
+
+    def wait(self) -> int:
+        """The exit status: the program's, or 128 + n for a signal."""
+        watch = poll()
+        watch.register(self._signals, POLLIN)
+        watch.register(self._link.descriptor, POLLIN)
+        while self._status is None:
+            for descriptor, _ in watch.poll():
+                if descriptor == self._signals:
+                    self._take_signals()
+                elif not self._take_messages():
+                    watch.unregister(self._link.descriptor)
+                    self._reap(block=True)
+        return self._end(self._status)
+
+    # -- messages
+
+    def _take_messages(self) -> bool:
+        """False: the tracer has closed its end."""
+        for message in self._link.receive():
+            if message is None:
+                return False
+            kind, value = message
+            if kind is Control.EXITED:
+                self._status = value
+            elif kind is Control.STOPPED:
+                self._stop(signal.Signals(value))
+            elif kind is Control.FAILED:
+                self._failed(value)
+        return True
+
+    def _failed(self, number: int) -> None:
+        raise_for = f"{self._config.command[0]} can't be executed: {os.strerror(number)}"
+        self._finish_collector(1.0)
+        if number == 2:
+            raise CommandNotFound(raise_for)
+        raise CommandNotExecutable(raise_for)
+
+    # -- signals
+
+    def _take_signals(self) -> None:
+        try:
+            data = os.read(self._signals, _SIGNAL_RECORD.size * 16)
+        except BlockingIOError:
+            return
+        for number, _, code, sender in _SIGNAL_RECORD.iter_unpack(data):
+            if number == signal.SIGCHLD:
+                self._reap()
+            elif code <= _SI_USER and number not in _NOT_PASSED_ON and sender not in (self._tracer, os.getpid()):
+                # what a terminal sends goes to the whole process group: the program has got it already
+                self._link.send(Control.SIGNAL, number, code, sender)
+                self._ring()
+
+    def _ring(self) -> None:
+        from rbinder.ptrace.loop import DOORBELL
+
+        try:
+            os.kill(self._tracer, DOORBELL)
+        except ProcessLookupError:
+            return
+
+    def _stop(self, number: signal.Signals) -> None:
+        """The program was stopped: whoever waits for us sees us stopped by the same signal."""
+        if number is signal.SIGSTOP:
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+
+    def _reap(self, block: bool = False) -> None:
+        try:
+            pid, status = os.waitpid(self._tracer, 0 if block else os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == self._tracer:
+            self._take_messages()
+            self._tracer = 0
+            if self._status is None:
+                if os.WIFSIGNALED(status):
+                    _say(_TRACER_KILLED)
+                    self._status = 128 + os.WTERMSIG(status)
+                else:
+                    raise EngineUnavailable("the tracer ended before the program did: try `rbinder --check`")
+
+    # -- the end
+
+    def _end(self, status: int) -> int:
+        if os.getpid() == 1:
+            self._link.send(Control.CONTAINER_ENDS)  # with process 1 goes everything else: spans first
+            self._ring()
+        elif self._link.remaining:
+            self._link.send(Control.DETACHED)  # what is left runs, and is traced, without us
+            self._ring()
+            return status
+        self._finish_collector(self._config.exit_timeout + 1.0)
+        return status
+
+    def _finish_collector(self, limit: float) -> None:
+        deadline = time.monotonic() + limit
+        waiting = poll()
+        waiting.register(self._collector_end, POLLIN)
+        if not waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            os.kill(self._collector, signal.SIGKILL)
+            _say("the last spans could not be handed over in time: they are lost")
+        sys.stderr.flush()

@@ -1,0 +1,1 @@
+"""The ptrace engine: watches and changes a program's system calls from outside it."""

@@ -1,0 +1,125 @@
+"""A tracee's memory: what a call's buffers hold, read and written from outside."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+
+from rbinder.ptrace.native import IoVector, libc
+
+_WINDOW = 1 << 16  # bytes read at once
+IOV_MAX = 1024  # limits.h
+_buffer = ctypes.create_string_buffer(_WINDOW)
+_local = IoVector(ctypes.addressof(_buffer), 0)
+_remote = IoVector(0, 0)
+_local_address, _remote_address = ctypes.addressof(_local), ctypes.addressof(_remote)
+_readv = libc.process_vm_readv
+_readv.argtypes = _argtypes = (
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_ulong,
+    ctypes.c_void_p,
+    ctypes.c_ulong,
+    ctypes.c_ulong,
+)
+_readv.restype = ctypes.c_ssize_t
+_writev = libc.process_vm_writev
+_writev.argtypes = _argtypes
+_writev.restype = ctypes.c_ssize_t
+_view = memoryview(_buffer).cast("B")
+_iovec = struct.Struct("<QQ")
+
+
+def read(tid: int, address: int, size: int) -> bytes:
+    """`size` bytes, or as many as can be read (none: an unmapped address or a tracee that is gone)."""
+    if size > _WINDOW:
+        pieces = []
+        while size > 0 and (piece := read(tid, address, min(size, _WINDOW))):
+            pieces.append(piece)
+            address += len(piece)
+            size -= len(piece)
+        return b"".join(pieces)
+    _local.length = _remote.length = size
+    _remote.base = address
+    count = _readv(tid, _local_address, 1, _remote_address, 1, 0)
+    if count >= 0:
+        return bytes(_view[:count])
+    return _read_slowly(tid, address, size) if ctypes.get_errno() in (errno.ENOSYS, errno.EPERM) else b""
+
+
+def write(tid: int, address: int, data: bytes) -> bool:
+    """Whether all of `data` (at most 64 KiB) is now at `address`."""
+    size = len(data)
+    _view[:size] = data
+    _local.length = _remote.length = size
+    _remote.base = address
+    if _writev(tid, _local_address, 1, _remote_address, 1, 0) == size:
+        return True
+    try:
+        with open(f"/proc/{tid}/mem", "r+b", buffering=0) as file:
+            return os.pwrite(file.fileno(), data, address) == size
+    except OSError:
+        return False
+
+
+def _read_slowly(tid: int, address: int, size: int) -> bytes:
+    """Where process_vm_readv is refused (a container's profile): the file a tracer may always open."""
+    try:
+        with open(f"/proc/{tid}/mem", "rb", buffering=0) as file:
+            return os.pread(file.fileno(), size, address)
+    except OSError:
+        return b""
+
+
+Vectors = list[tuple[int, int]]
+
+
+class Buffers:
+    """The bytes a call sends or received: (address, length) pieces in a tracee's memory, read on demand."""
+
+    __slots__ = ("_tid", "total", "vectors")
+
+    def __init__(self, tid: int, vectors: Vectors) -> None:
+        self._tid = tid
+        self.vectors = vectors
+        self.total = vectors[0][1] if len(vectors) == 1 else sum(length for _, length in vectors)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset` on; fewer where the memory can't be read."""
+        if len(self.vectors) == 1:
+            return read(self._tid, self.vectors[0][0] + offset, size)
+        return b"".join(read(self._tid, address, length) for address, length in self.piece(offset, size))
+
+    def piece(self, offset: int, size: int) -> Vectors:
+        """The vectors that cover `size` bytes from `offset` on."""
+        found: Vectors = []
+        for address, length in self.vectors:
+            if size <= 0:
+                break
+            if offset >= length:
+                offset -= length
+                continue
+            take = min(length - offset, size)
+            found.append((address + offset, take))
+            size -= take
+            offset = 0
+        return found
+
+
+def vectors(tid: int, address: int, count: int) -> Vectors:
+    """A struct iovec array in the tracee; empty where it can't be read or is too long."""
+    if not 0 < count <= IOV_MAX:
+        return []
+    data = read(tid, address, 16 * count)
+    return list(_iovec.iter_unpack(data)) if len(data) == 16 * count else []
+
+
+def message_vectors(tid: int, address: int) -> Vectors:
+    """The iovec array of a struct msghdr (64-bit layout; musl keeps garbage in the count's upper half)."""
+    data = read(tid, address, 56)
+    if len(data) < 56:
+        return []
+    _, _, base, count = struct.unpack_from("<QQQI", data)
+    return vectors(tid, base, count)

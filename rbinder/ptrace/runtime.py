@@ -1,0 +1,31 @@
+"""Recognising runtimes that move tasks between threads, where a thread tells nothing about who caused a call."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from functools import lru_cache
+
+# The Go linker writes this at the head of the section .go.buildinfo (go/src/debug/buildinfo).
+_GO = b"\xff Go buildinf:"
+_TOKIO = b"tokio-runtime-worker"  # the name tokio's scheduler gives its threads
+_LIMIT = 64 << 20  # bytes searched: what Go and Rust link statically lies within
+
+
+def migrates(tgid: int) -> bool:
+    """Whether the program a process runs was built with such a runtime. False where it can't be read."""
+    path = f"/proc/{tgid}/exe"
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return _search(status.st_dev, status.st_ino, status.st_mtime_ns, path)
+
+
+@lru_cache(maxsize=128)
+def _search(device: int, inode: int, modified: int, path: str) -> bool:
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return any(data.find(mark, 0, _LIMIT) >= 0 for mark in (_GO, _TOKIO))
+    except (OSError, ValueError):
+        return False

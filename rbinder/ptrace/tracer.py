@@ -1,0 +1,189 @@
+"""The tracer process: starts the command, seizes it, runs the loop, answers the launcher."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections import deque
+
+from rbinder.binder.binder import Binder
+from rbinder.binder.propagation import Propagation
+from rbinder.binder.sampling import create as create_sampler
+from rbinder.bpf.program import AUDIT_ARCH, build
+from rbinder.channel import Sink
+from rbinder.config import Config
+from rbinder.control import Control, Link
+from rbinder.ptrace import native
+from rbinder.ptrace.arch import machine
+from rbinder.ptrace.engine import Engine
+from rbinder.ptrace.loop import DOORBELL, Loop, Observer
+from rbinder.ptrace.start import Start
+from rbinder.ptrace.subscriptions import SUBSCRIPTIONS
+
+_DELIVERIES = 64  # signals remembered to tell a group's signal from one that was meant for us alone
+_SAME_SIGNAL = 2.0  # seconds within which both copies of a group's signal arrive
+
+
+def environment() -> dict[bytes, bytes]:
+    """The environment rbinder was started with: Python may have added to its own (PEP 538)."""
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            pairs = [line.partition(b"=") for line in file.read().split(b"\0") if b"=" in line]
+    except OSError:
+        return dict(os.environb)
+    return {name: value for name, _, value in pairs}
+
+
+class Tracer(Observer):
+    """Runs until the last tracee has ended."""
+
+    def __init__(self, config: Config, link: Link, records: int) -> None:
+        self._config = config
+        self._link = link
+        self._launcher = os.getppid()
+        self._sink = Sink(records)
+        self._delivered: deque[tuple[int, int, int, float]] = deque(maxlen=_DELIVERIES)
+        self._ended = False
+        self._root = 0
+        self._start: Start | None = None
+        self._loop: Loop | None = None
+
+    def run(self, path: str, mask: set[int], default_interrupt: bool) -> None:
+        """Start the command and follow it to its end."""
+        native.prctl(native.PR_SET_CHILD_SUBREAPER, 1)
+        native.prctl(native.PR_SET_PDEATHSIG, DOORBELL)
+        start = self._start = Start(path, self._config.command, environment(), mask, default_interrupt)
+        self._root = start.pid
+        architecture = machine()
+        reason = self._seize(architecture)
+        if reason:
+            self._run_untraced(start, reason)
+            return
+        engine = self._make_engine(architecture)
+        program = b""
+        if self._config.seccomp:
+            program = build(architecture, engine.numbers, SUBSCRIPTIONS)
+        start.release(program, engine.numbers["seccomp"])
+        _let_go_of_the_terminal()
+        self._loop = Loop(engine, start.pid, bool(program), self, AUDIT_ARCH[architecture])
+        self._loop.run()
+        self._finish(engine)
+
+    def _make_engine(self, architecture: str) -> Engine:
+        config = self._config
+        generator = random.Random(os.urandom(32))
+        sampler = create_sampler(config.sampler, config.sampler_argument)
+        binder = Binder(Propagation(config.propagators), sampler, generator.getrandbits)
+        return Engine(architecture, binder, self._sink, config.service_name)
+
+    def _seize(self, architecture: str) -> str:
+        """Why the command can't be traced; "" where it is now."""
+        if architecture not in AUDIT_ARCH:
+            return f"rbinder doesn't know {architecture}"
+        try:
+            native.ptrace(native.PTRACE_SEIZE, self._root, 0, native.OPTIONS)
+        except OSError as error:
+            return f"ptrace is refused here ({error.strerror})"
+        return ""
+
+    def _run_untraced(self, start: Start, reason: str) -> None:
+        from rbinder.cli import say
+
+        say(f"{reason}: the program runs untraced (`rbinder --check` tells more)")
+        start.release(b"", 0)
+        _let_go_of_the_terminal()
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == self._root:
+                self.exited(status, 0)
+                return
+            if not pid and signal.sigwaitinfo({signal.SIGCHLD, DOORBELL}).si_signo == DOORBELL:
+                self.rung()
+
+    def _finish(self, engine: Engine) -> None:
+        if self._config.verbosity >= 2:
+            counts = ", ".join(f"{name} {count}" for name, count in engine.stops.most_common())
+            engine.say(f"{sum(engine.stops.values())} stops: {counts}")
+        engine.failures.settle(1 << 63)
+        self._sink.close(time.monotonic() + 1.0)
+
+    # -- what the loop tells
+
+    def exited(self, status: int, remaining: int) -> None:
+        """The program has ended: the launcher ends with its status."""
+        self._ended = True
+        number = self._start.failure() if self._start is not None else 0
+        if number:
+            self._link.send(Control.FAILED, number)
+            return
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+        self._link.send(Control.EXITED, code, remaining)
+
+    def stopped(self, signal_number: int) -> None:
+        """The program was stopped: so is the launcher."""
+        self._link.send(Control.STOPPED, signal_number)
+
+    def delivered(self, signal_number: int, code: int, sender: int) -> None:
+        """Remember what the program gets without us."""
+        self._delivered.append((signal_number, code, sender, time.monotonic()))
+
+    def rung(self) -> None:
+        """The launcher has a message, or is gone."""
+        if self._loop is not None:
+            self._loop.drain()
+        for message in self._link.take():
+            if message is None:
+                self._launcher_gone()
+                return
+            kind, (number, code, sender) = message
+            if kind is Control.SIGNAL:
+                self._pass_on(number, code, sender)
+            elif kind is Control.DETACHED:
+                _let_go_of_stderr()
+            elif kind is Control.CONTAINER_ENDS:
+                self._kill_all()
+
+    def _pass_on(self, number: int, code: int, sender: int) -> None:
+        """A signal meant for the launcher alone is the program's; one sent to the whole group it has got already."""
+        now = time.monotonic()
+        for delivery in self._delivered:
+            if delivery[:3] == (number, code, sender) and now - delivery[3] < _SAME_SIGNAL:
+                self._delivered.remove(delivery)
+                return
+        self._kill(self._root, number)
+
+    def _launcher_gone(self) -> None:
+        """It was killed: so would the program have been."""
+        if not self._ended and os.getppid() != self._launcher:
+            self._kill(self._root, signal.SIGKILL)
+
+    def _kill_all(self) -> None:
+        if self._loop is not None:
+            for tgid in list(self._loop.family.processes):
+                self._kill(tgid, signal.SIGKILL)
+
+    def _kill(self, pid: int, number: int) -> None:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return
+
+
+def _let_go_of_the_terminal() -> None:
+    """The program's pipes end when the program closes them."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def _let_go_of_stderr() -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 2)
+    os.close(null)
+

@@ -1,0 +1,48 @@
+"""Fixtures of every test that runs programs: the engine, a collector, and rbinder itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from harness import Collector, Rbinder
+
+
+@pytest.fixture(scope="session", params=["ptrace"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """The engine's name; every scenario runs with each."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def one_collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    """The collector's process, for tests and fixtures that tell their spans by trace id."""
+    collector = Collector(tmp_path_factory.mktemp("collector"))
+    yield collector
+    collector.stop()
+
+
+@pytest.fixture
+def collector(one_collector: Collector) -> Collector:
+    """The collector with nothing in it."""
+    one_collector.reset()
+    return one_collector
+
+
+@pytest.fixture
+def rbinder(engine: str, one_collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rbinder]:
+    """Starts commands under rbinder, and ends with the test what still runs."""
+    starter = Rbinder(engine, one_collector, tmp_path_factory.mktemp("rbinder"))
+    yield starter
+    starter.close()
+
+
+@pytest.fixture(scope="module")
+def module_rbinder(
+    engine: str, one_collector: Collector, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Rbinder]:
+    """The same, for services that a whole file of tests talks to."""
+    starter = Rbinder(engine, one_collector, tmp_path_factory.mktemp("rbinder"))
+    yield starter
+    starter.close()

@@ -1,0 +1,48 @@
+"""Fixtures that build the target programs and make up trace contexts."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from harness import TARGETS
+
+Build = Callable[[str], Path]
+
+
+def _commands(name: str, out: Path) -> list[str]:
+    """The command that builds one of the targets that have to be built."""
+    if name.endswith(".java"):
+        return ["javac", "-d", str(out.parent), str(TARGETS / name)]
+    if name.endswith(".go"):
+        return ["go", "build", "-o", str(out), str(TARGETS / name)]
+    return ["gcc", "-static", "-O1", "-Wall", "-Wextra", "-o", str(out), str(TARGETS / name), "-lpthread"]
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Builds a C, Java or Go target once and returns the path without suffix (for Java: of the class)."""
+    directory = tmp_path_factory.mktemp("built")
+    built: dict[str, Path] = {}
+
+    def build_once(name: str) -> Path:
+        out = directory / Path(name).stem
+        if name not in built:
+            command = _commands(name, out)
+            if shutil.which(command[0]) is None:
+                pytest.skip(f"{command[0]} isn't installed")
+            subprocess.run(command, check=True, timeout=300)
+            built[name] = out
+        return built[name]
+
+    return build_once
+
+
+@pytest.fixture
+def trace_id() -> str:
+    """A trace id that no other test uses."""
+    return secrets.token_hex(16)
