@@ -11,7 +11,7 @@ _MESSAGE = struct.Struct("<iiii")
 
 
 class Control(enum.IntEnum):
-    """tracer → launcher: EXITED(status, tracees left), STOPPED(signal), FAILED(errno).
+    """tracer → launcher: STARTED, EXITED(status, tracees left), STOPPED(signal), FAILED(errno).
     launcher → tracer: SIGNAL(number, si_code, sender), DETACHED, CONTAINER_ENDS."""
 
     EXITED = 1
@@ -20,6 +20,7 @@ class Control(enum.IntEnum):
     SIGNAL = 4
     DETACHED = 5
     CONTAINER_ENDS = 6
+    STARTED = 7
 
 
 class Link:

@@ -58,9 +58,13 @@ def run(config: Config) -> int:
     tracer = _fork(trace)
     os.close(writer)
     theirs.close()
-    collector = _fork(collect)
-    os.close(reader)
-    return Launcher(config, ours, tracer, collector).wait()
+
+    def start_collector() -> int:
+        pid = _fork(collect)
+        os.close(reader)
+        return pid
+
+    return Launcher(config, ours, tracer, start_collector).wait()
 
 
 def find(command: str, path: str) -> str:
@@ -109,17 +113,17 @@ def _say(sentence: str) -> None:
 class Launcher:
     """Waits for the program's end, and does what its parent expects of it meanwhile."""
 
-    def __init__(self, config: Config, link: Link, tracer: int, collector: int) -> None:
+    def __init__(self, config: Config, link: Link, tracer: int, start_collector: Callable[[], int]) -> None:
         from rbinder.ptrace.native import signalfd
 
         self._config = config
         self._link = link
         self._tracer = tracer
-        self._collector = collector
-        self._collector_end = os.pidfd_open(collector)
+        self._start_collector = start_collector
+        self._collector = 0
+        self._collector_end = -1
         self._signals = signalfd(frozenset(set(signal.Signals) - _SYNCHRONOUS - {signal.SIGKILL, signal.SIGSTOP}))
         self._status: int | None = None
-        self._traced = True
 
     def wait(self) -> int:
         """The exit status: the program's, or 128 + n for a signal."""
@@ -143,7 +147,10 @@ class Launcher:
             if message is None:
                 return False
             kind, value = message
-            if kind is Control.EXITED:
+            if kind is Control.STARTED:
+                self._collect()
+            elif kind is Control.EXITED:
+                self._collect()
                 self._status = value
             elif kind is Control.STOPPED:
                 self._stop(signal.Signals(value))
@@ -151,9 +158,14 @@ class Launcher:
                 self._failed(value)
         return True
 
+    def _collect(self) -> None:
+        """Start the collector, once: the program runs already, so its imports delay nobody."""
+        if not self._collector:
+            self._collector = self._start_collector()
+            self._collector_end = os.pidfd_open(self._collector)
+
     def _failed(self, number: int) -> None:
         raise_for = f"{self._config.command[0]} can't be executed: {os.strerror(number)}"
-        self._finish_collector(1.0)
         if number == 2:
             raise CommandNotFound(raise_for)
         raise CommandNotExecutable(raise_for)
@@ -220,6 +232,7 @@ class Launcher:
         return status
 
     def _finish_collector(self, limit: float) -> None:
+        self._collect()
         deadline = time.monotonic() + limit
         waiting = poll()
         waiting.register(self._collector_end, POLLIN)

@@ -168,10 +168,8 @@ def _jar(path: str, directory: str) -> str:
 
 
 def _script(program: str, rest: list[str], directory: str) -> str:
-    if program.startswith("php") and (root := _option(rest, "-t")) is not None and "-S" in rest:
-        return _directory_name(root, directory)
     if program.startswith("php") and "-S" in rest:
-        rest = [word for word in rest if word.endswith(".php")]
+        return _php_server(rest, directory)
     at = 1 if program in ("deno", "bun") and rest[:1] in (["run"], ["serve"], ["x"]) else 0
     while at < len(rest):
         argument = rest[at]
@@ -181,7 +179,14 @@ def _script(program: str, rest: list[str], directory: str) -> str:
             tool = _tool(_base(argument), rest[at + 1 :], directory) if program.startswith(("ruby", "jruby")) else ""
             return tool if tool and "." not in _base(argument) else _file(argument, directory)
         at += 2 if argument in _SCRIPT_VALUES else 1
-    return _directory_name("", directory) if program.startswith("php") and "-S" in rest else ""
+    return ""
+
+
+def _php_server(rest: list[str], directory: str) -> str:
+    """`php -S host:port [-t root] [router.php]`: what it serves."""
+    root = _option(rest, "-t")
+    routers = [word for word in rest if word.endswith(".php")]
+    return _directory_name(root or "", directory) if root or not routers else _file(routers[0], directory)
 
 
 def _file(path: str, directory: str) -> str:
@@ -193,17 +198,22 @@ def _telling(stem: str, parent: str, directory: str) -> str:
     """The stem, or where it says nothing its directory's name, if that says more."""
     if stem not in _VAGUE:
         return stem
-    return _directory_name(parent, directory) or stem
+    return _directory_name(parent, directory) or _directory_name("", directory) or stem
 
 
 def _directory_name(path: str, directory: str) -> str:
     """The innermost telling name on the way to `path`, "" where all are as vague as `src`."""
     full = path if path.startswith("/") else f"{directory}/{path}"
-    parts = [part for part in full.split("/") if part != "."]
+    parts: list[str] = []
+    for part in full.split("/"):
+        if part == "..":
+            del parts[max(1, len(parts) - 1) :]
+        elif part != ".":
+            parts.append(part)
     while parts and (parts[-1] in _VAGUE_DIRECTORIES or _MADE_UP.match(parts[-1])):
         parts.pop()
     user = parts[:2] == ["", "home"] and len(parts) == 3
-    return parts[-1] if parts and parts[-1] != ".." and not user else ""
+    return parts[-1] if parts and not user else ""
 
 
 def _option(rest: Sequence[str], *names: str) -> str | None:

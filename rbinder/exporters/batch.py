@@ -148,7 +148,7 @@ class BatchProcessor(SpanProcessor):
         self.last_call()
         self._worker.join(max(0.0, deadline - time.monotonic()))
         with self._changed:
-            if not self._worker.is_alive():
+            if not self.pending:
                 return
             self._late = f"{self._name} didn't take them in time"
             self._given_up = True  # what the worker still delivers arrives uncounted; nothing more is started
@@ -197,17 +197,23 @@ class BatchProcessor(SpanProcessor):
         """While closing, one failure is followed by one more try at once, and that by none for all the rest."""
         if self._given_up:
             return False
-        if self._delivery.export(batch):
+        if self._export(batch):
             return True
         if not self._closing:
             return False
         if not self._tried_again:
             self._tried_again = True
             self._delivery.renew()
-            if self._delivery.export(batch):
+            if self._export(batch):
                 return True
         self._given_up = True
         return False
+
+    def _export(self, batch: list[ReadableSpan]) -> bool:
+        try:
+            return self._delivery.export(batch)
+        except Exception:  # a bug at the other end costs its batch, not this thread and all that comes after
+            return False
 
     def _count(self, delivered: bool) -> None:
         if delivered:

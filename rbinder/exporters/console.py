@@ -11,6 +11,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode
 
+from rbinder.conventions import OTHER_METHOD
 from rbinder.exporters import Exporter, Surroundings
 from rbinder.exporters.stderr import Stderr, visible
 
@@ -141,6 +142,7 @@ def draw(spans: list[ReadableSpan], marks: Marks, colour: bool) -> list[str]:
 def _line(span: ReadableSpan, marks: Marks, colour: bool) -> str:
     attributes = span.attributes or {}
     method = str(attributes.get("http.request.method_original") or attributes.get("http.request.method", ""))
+    method = "?" if method == OTHER_METHOD else method  # a connection that failed before anything was asked
     arrow = marks.client if span.kind is SpanKind.CLIENT else ""
     status = str(attributes.get("http.response.status_code", "")) or "-"
     error = str(attributes.get("error.type", ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from rbinder.binder.binder import Binder
 from rbinder.binder.dialogue import Dialogue, Plan
@@ -26,6 +27,9 @@ from rbinder.ptrace.subscriptions import numbers
 from rbinder.ptrace.tracee import Tracee
 from rbinder.records import Kind, Note, Payload, ProcessInfo, Record, Side
 
+if TYPE_CHECKING:
+    from rbinder.ptrace.family import Family
+
 _UNKNOWN = object()
 
 
@@ -46,6 +50,9 @@ class Engine:
         self._by_identity: dict[int, Connection] = {}
         self._said: set[str] = set()
         self.current: Tracee | None = None  # whose stop is being dealt with
+        self.family: Family = None  # type: ignore[assignment]  # set by the loop
+        self.filtered = True
+        self.missed: list[tuple[int, int]] = []  # wait statuses taken out of turn
 
     # -- descriptors
 

@@ -31,6 +31,9 @@ _WAKING = frozenset((signal.SIGCHLD, DOORBELL))
 class Observer:
     """What the loop tells whoever started it. The default does nothing."""
 
+    def started(self) -> None:
+        """The root process runs the command now."""
+
     def exited(self, status: int, remaining: int) -> None:
         """The root process has ended (wait status); this many tracees are left."""
 
@@ -64,14 +67,18 @@ class Loop:
                 if subscription.conditions:
                     self._conditions[number] = tuple(c.arguments for c in subscription.conditions)
         self._execs = {engine.numbers["execve"], engine.numbers["execveat"]}
-        self.family = Family(engine, root)
+        self.family = engine.family = Family(engine, root)
+        engine.filtered = filtered
         self._running = True  # the root process
 
     # -- waiting
 
     def run(self) -> None:
         """Dispatch stops until no child is left. The waking signals must be blocked in this thread."""
+        missed = self._engine.missed
         while True:
+            while missed:
+                self.dispatch(*missed.pop())
             try:
                 tid, status = os.waitpid(-1, os.WNOHANG | WALL)
             except ChildProcessError:
@@ -210,6 +217,8 @@ class Loop:
         elif event == native.EVENT_EXEC:
             tracee = self.family.replaced(tracee, message)
             self._go(tracee, self._resume)
+            if tracee.tid == self._root:
+                self._observer.started()
         else:
             self._go(tracee, self._resume)
 

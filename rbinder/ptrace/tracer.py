@@ -93,6 +93,7 @@ class Tracer(Observer):
 
         say(f"{reason}: the program runs untraced (`rbinder --check` tells more)")
         start.release(b"", 0)
+        self.started()
         _let_go_of_the_terminal()
         while True:
             try:
@@ -113,6 +114,10 @@ class Tracer(Observer):
         self._sink.close(time.monotonic() + 1.0)
 
     # -- what the loop tells
+
+    def started(self) -> None:
+        """Now the collector's heavy imports are in nobody's way."""
+        self._link.send(Control.STARTED)
 
     def exited(self, status: int, remaining: int) -> None:
         """The program has ended: the launcher ends with its status."""

@@ -207,12 +207,21 @@ def test_requests_handed_to_another_thread_get_no_wrong_parent(rbinder: Rbinder,
     assert len(joined) >= 0.9 * len(requests)
 
 
+def json_values(text: str) -> Iterator[dict[str, str]]:
+    """The JSON values that follow each other in a text."""
+    decoder = json.JSONDecoder()
+    while text := text.lstrip():
+        value, end = decoder.raw_decode(text)
+        yield value
+        text = text[end:]
+
+
 def clients(name: str, port: int, count: int, build: Build) -> list[str]:
     url = f"http://127.0.0.1:{port}/leaf"
     if name == "go":
         return [str(build("go_back.go")), "get", url, str(count)]
     parallel = ["--parallel", "--parallel-immediate", "--parallel-max", "8"] if name == "curl-parallel" else []
-    return ["curl", "--silent", "--show-error", *parallel, "-w", "\n", f"{url}?id=[1-{count}]"]
+    return ["curl", "--silent", "--show-error", *parallel, f"{url}?id=[1-{count}]"]
 
 
 @pytest.mark.parametrize("name", ["curl", "curl-parallel", "go"])
@@ -223,8 +232,7 @@ def test_a_client_starts_a_trace_for_each_request(
     rbinder.start(*back_command("python", port, build), environment={"OTEL_SERVICE_NAME": "back"}, port=port)
     done = rbinder.run(*clients(name, port, count, build), environment={"OTEL_SERVICE_NAME": "front"})
     assert done.status == 0, done
-    answers = [json.loads(line) for line in done.stdout.splitlines() if line]
-    assert {answer["id"] for answer in answers} == {str(number) for number in range(1, count + 1)}
+    assert {answer["id"] for answer in json_values(done.stdout)} == {str(number) for number in range(1, count + 1)}
     traces = defaultdict(list)
     for span in collector.spans(2 * count):
         traces[span["traceId"]].append(span)

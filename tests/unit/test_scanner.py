@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+from conformance.wire_cases import CASES, REQUESTS, Case
 
 from rbinder.http.framing import KEPT, UNLIMITED
 from rbinder.http.scanner import MAX_OUTSTANDING, End, Event, Head, Opaque, RequestScanner, ResponseScanner
-from conformance.wire_cases import CASES, REQUESTS, Case
 
 AnyScanner = RequestScanner | ResponseScanner
 names = [case.name for case in CASES]

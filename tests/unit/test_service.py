@@ -24,7 +24,7 @@ COMMANDS = [
     (PYTHON, "python src/main.py", "/home/ada/cart", "cart"),
     (PYTHON, "python /srv/cart/src/main.py", "/", "cart"),
     (PYTHON, "python /app/server.py", "/app", "server"),
-    (PYTHON, "python ../main.py", "/srv/cart/sub", "main"),
+    (PYTHON, "python ../main.py", "/srv/cart/sub", "cart"),
     (PYTHON, "python manage.py runserver", "/srv/cart", "cart"),
     (PYTHON, "/venv/bin/python /venv/bin/gunicorn -w 2 -b :80 shop:app", "/srv/x", "shop"),
     (PYTHON, "python /venv/bin/gunicorn -w 2 app:app", "/", "app"),

@@ -66,7 +66,8 @@ def test_authorities_can_be_joined_again(authority: str) -> None:
 
 QUERIES = [
     ("a=b&sig=x&c=d", "a=b&sig=REDACTED&c=d"),
-    ("AWSAccessKeyId=x&Signature=y&X-Goog-Signature=z", "AWSAccessKeyId=REDACTED&Signature=REDACTED&X-Goog-Signature=REDACTED"),
+    ("AWSAccessKeyId=x&Signature=y", "AWSAccessKeyId=REDACTED&Signature=REDACTED"),
+    ("X-Goog-Signature=z", "X-Goog-Signature=REDACTED"),
     ("X-Amz-Signature=x=y", "X-Amz-Signature=REDACTED"),
     ("SIG=x&sign=y&sig", "SIG=x&sign=y&sig"),
     ("sig=", "sig=REDACTED"),

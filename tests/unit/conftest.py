@@ -1,0 +1,39 @@
+"""Fixtures of the tests of exporters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+from made import Surrounded, make_spans
+from opentelemetry.sdk.trace import ReadableSpan
+from traffic import Traffic, number
+
+
+@pytest.fixture(scope="module")
+def spans() -> list[ReadableSpan]:
+    traffic = Traffic()
+    exchanges = [record for i in range(1, 41) for record in traffic.whole(number(i))]
+    return make_spans(traffic.process(), traffic.connection(1), *exchanges)
+
+
+@pytest.fixture
+def surrounded() -> Iterator[Surrounded]:
+    made = Surrounded()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def point(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Sets the endpoint and the protocol."""
+
+    def set_both(endpoint: str, protocol: str) -> None:
+        for name in list(os.environ):
+            if name.startswith("OTEL_"):
+                monkeypatch.delenv(name)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+
+    return set_both
