@@ -210,13 +210,13 @@ class Handler(BaseHTTPRequestHandler):
         """Requests are not worth a line."""
 
 
-def serve_grpc(store: Store, port: int) -> int | None:
-    """Start OTLP/gRPC in threads of its own; returns its port."""
+def serve_grpc(store: Store, port: int) -> tuple[int | None, Any]:
+    """Start OTLP/gRPC in threads of its own; returns its port and the server, which ends when nobody holds it."""
     try:
         import grpc
         from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
     except ImportError:
-        return None
+        return None, None
 
     class Service(trace_service_pb2_grpc.TraceServiceServicer):  # type: ignore[misc]
         def Export(self, request: Any, context: Any) -> Any:
@@ -227,7 +227,7 @@ def serve_grpc(store: Store, port: int) -> int | None:
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Service(), server)
     chosen: int = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
-    return chosen
+    return chosen, server
 
 
 def main() -> None:
@@ -240,11 +240,15 @@ def main() -> None:
     Handler.store = Store(options.json, options.tree)
     server = ThreadingHTTPServer(("127.0.0.1", options.http), Handler)
     server.daemon_threads = True
-    print(json.dumps({"http": server.server_port, "grpc": serve_grpc(Handler.store, options.grpc)}), flush=True)
+    grpc_port, grpc_server = serve_grpc(Handler.store, options.grpc)
+    print(json.dumps({"http": server.server_port, "grpc": grpc_port}), flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        if grpc_server:
+            grpc_server.stop(None)
 
 
 if __name__ == "__main__":

@@ -84,9 +84,9 @@ def _start(config: Config) -> int:
         from rbinder import check  # imported late: a traced program's start must not pay for it
 
         return check.run(config)
-    from rbinder import launcher
+    from rbinder.launcher import run
 
-    return launcher.run(config)
+    return run(config)
 
 
 def _forget_stdout() -> None:

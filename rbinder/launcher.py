@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import signal
 import struct
-import sys
 import time
 from collections.abc import Callable
 from select import POLLIN, poll
@@ -22,9 +21,9 @@ from rbinder.channel import open_pipe
 from rbinder.config import Config
 from rbinder.control import Control, Link
 from rbinder.errors import CommandNotExecutable, CommandNotFound, EngineUnavailable
+from rbinder.inheritance import inherit
 
 _NOT_PASSED_ON = {signal.SIGCHLD, signal.SIGTTIN, signal.SIGTTOU, signal.SIGKILL, signal.SIGSTOP}
-_SYNCHRONOUS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS, signal.SIGABRT}
 _SI_USER = 0  # asm-generic/siginfo.h: sent by kill(2); what the kernel itself sends is positive
 _SIGNAL_RECORD = struct.Struct("<IiiI112x")  # struct signalfd_siginfo: signo, errno, code, pid, ...
 _TRACER_KILLED = "the tracer was killed, and the program with it (its calls can't go on without a tracer)"
@@ -36,9 +35,9 @@ def run(config: Config) -> int:
     Raises CommandNotFound, CommandNotExecutable, EngineUnavailable.
     """
     path = find(config.command[0], os.environ.get("PATH", os.defpath))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals) - _SYNCHRONOUS)
-    interrupt = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    launcher = os.getpid()
+    _occupy_standard_descriptors()
+    inherited = inherit()
     reader, writer = open_pipe()
     ours, theirs = Link.pair()
 
@@ -47,10 +46,11 @@ def run(config: Config) -> int:
         ours.close()
         from rbinder.ptrace.tracer import Tracer
 
-        Tracer(config, theirs, writer).run(path, mask, interrupt is not signal.SIG_IGN)
+        Tracer(config, theirs, writer).run(path, inherited)
 
     def collect() -> None:
         ours.close()
+        _let_go_of_stderr_with(launcher)
         from rbinder.collector import run as run_collector
 
         run_collector(reader, config)
@@ -86,6 +86,30 @@ def find(command: str, path: str) -> str:
     raise CommandNotFound(f"{command} was not found: check its spelling{'' if '/' in command else ' and PATH'}")
 
 
+def _occupy_standard_descriptors() -> None:
+    """What was closed at the start stays closed for the program, and is never taken for something of ours."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
+        continue
+    os.close(descriptor)
+
+
+def _let_go_of_stderr_with(launcher: int) -> None:
+    """In the collector: where the launcher ends first (a daemon is traced on), whoever reads a pipe gets its end."""
+    from rbinder.ptrace.native import PR_SET_PDEATHSIG, prctl
+
+    def let_go(*_: object) -> None:
+        if not os.isatty(2):
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            os.dup2(null, 2, inheritable=False)
+            os.close(null)
+
+    signal.signal(signal.SIGUSR1, let_go)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+    prctl(PR_SET_PDEATHSIG, signal.SIGUSR1)
+    if os.getppid() != launcher:
+        let_go()
+
+
 def _fork(child: Callable[[], None]) -> int:
     pid = os.fork()
     if pid:
@@ -114,7 +138,7 @@ class Launcher:
     """Waits for the program's end, and does what its parent expects of it meanwhile."""
 
     def __init__(self, config: Config, link: Link, tracer: int, start_collector: Callable[[], int]) -> None:
-        from rbinder.ptrace.native import signalfd
+        from rbinder.ptrace.native import signalfd  # imported late, like all that the start can do without
 
         self._config = config
         self._link = link
@@ -122,7 +146,8 @@ class Launcher:
         self._start_collector = start_collector
         self._collector = 0
         self._collector_end = -1
-        self._signals = signalfd(frozenset(set(signal.Signals) - _SYNCHRONOUS - {signal.SIGKILL, signal.SIGSTOP}))
+        self._collector_status = 0
+        self._signals = signalfd(frozenset(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
         self._status: int | None = None
 
     def wait(self) -> int:
@@ -189,7 +214,8 @@ class Launcher:
         from rbinder.ptrace.loop import DOORBELL
 
         try:
-            os.kill(self._tracer, DOORBELL)
+            if self._tracer > 0:
+                os.kill(self._tracer, DOORBELL)
         except ProcessLookupError:
             return
 
@@ -204,19 +230,29 @@ class Launcher:
         signal.pthread_sigmask(signal.SIG_BLOCK, {number})
 
     def _reap(self, block: bool = False) -> None:
-        try:
-            pid, status = os.waitpid(self._tracer, 0 if block else os.WNOHANG)
-        except ChildProcessError:
+        """Take note of every child that has ended; process 1 has orphans as well."""
+        while True:
+            try:
+                pid, status = os.waitpid(self._tracer if block else -1, 0 if block else os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if pid == self._collector:
+                self._collector_status = status
+            elif pid == self._tracer:
+                self._tracer = -1
+                self._tracer_ended(status)
+                return
+
+    def _tracer_ended(self, status: int) -> None:
+        self._take_messages()
+        if self._status is not None:
             return
-        if pid == self._tracer:
-            self._take_messages()
-            self._tracer = 0
-            if self._status is None:
-                if os.WIFSIGNALED(status):
-                    _say(_TRACER_KILLED)
-                    self._status = 128 + os.WTERMSIG(status)
-                else:
-                    raise EngineUnavailable("the tracer ended before the program did: try `rbinder --check`")
+        if not os.WIFSIGNALED(status):
+            raise EngineUnavailable("the tracer ended before the program did: try `rbinder --check`")
+        _say(_TRACER_KILLED)
+        self._status = 128 + os.WTERMSIG(status)
 
     # -- the end
 
@@ -239,4 +275,7 @@ class Launcher:
         if not waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
             os.kill(self._collector, signal.SIGKILL)
             _say("the last spans could not be handed over in time: they are lost")
-        sys.stderr.flush()
+            return
+        self._reap()
+        if os.WIFSIGNALED(self._collector_status):
+            _say("the collector was killed: the spans it had not exported are lost")

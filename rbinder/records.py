@@ -148,7 +148,9 @@ class RequestHead:
     def pack(self) -> bytes:
         state = self.trace_state.encode("ascii", "replace")
         flags = (self.trace_flags & 0xFF) | (0x100 if self.remote_parent else 0)
-        return _REQUEST.pack(self.side, self.trace_id, self.parent_id, flags, self.started, len(state)) + state + self.head
+        return (
+            _REQUEST.pack(self.side, self.trace_id, self.parent_id, flags, self.started, len(state)) + state + self.head
+        )
 
     @classmethod
     def unpack(cls, data: bytes) -> RequestHead:
@@ -229,7 +231,16 @@ _CONNECTION = struct.Struct("<BHHQQQQi")
 _REQUEST = struct.Struct("<B16s8sHQH")
 
 Payload = (
-    Empty | ProcessInfo | ProcessExit | ConnectionInfo | RequestHead | ResponseHead | MessageEnd | ExchangeFailed | Lost | Note
+    Empty
+    | ProcessInfo
+    | ProcessExit
+    | ConnectionInfo
+    | RequestHead
+    | ResponseHead
+    | MessageEnd
+    | ExchangeFailed
+    | Lost
+    | Note
 )
 
 _PAYLOADS: dict[int, Any] = {
@@ -261,7 +272,10 @@ class Record:
         """The record's bytes, header and payload."""
         body = self.payload.pack()
         size = HEADER.size + len(body)
-        return HEADER.pack(size, self.kind, VERSION, self.time, self.pid, self.tid, self.connection, self.exchange, 0) + body
+        return (
+            HEADER.pack(size, self.kind, VERSION, self.time, self.pid, self.tid, self.connection, self.exchange, 0)
+            + body
+        )
 
 
 class CorruptStream(ValueError):

@@ -29,6 +29,7 @@ class Turn:
     request: Request | None  # SERVER: itself; CLIENT: the request it is made for
     started: int  # CLOCK_MONOTONIC ns
     edits: list[Edit] = field(default_factory=list)
+    called: bool = False  # CLIENT: the head is known to be on its way
     responded: bool = False
 
     @property
@@ -71,7 +72,7 @@ class Binder:
 
     def outgoing(self, cause: Request | None, group: Group, head: Head, started: int) -> Turn:
         """A request's head is about to be written: the call's span, and what to change in the bytes."""
-        names = {name for name, _ in head.headers}
+        names = {name for name, _ in head.headers} | head.beyond
         if b"traceparent" in names:
             return self._forwarded(cause, group, head, started)
         parent = cause.span if cause else None
@@ -79,14 +80,14 @@ class Binder:
         lines = self._propagation.lines(
             span, parent.span_id if parent else None, cause.inbound if cause else None, names, head.newline
         )
-        edits = [Edit(head.insert_at, lines)] if lines and head.insert_at is not None else []
+        edits = [Edit(head.insert_at, lines)] if lines else []
         return Turn(span, parent, cause, started, edits)
 
     def _forwarded(self, cause: Request | None, group: Group, head: Head, started: int) -> Turn:
         """The program sends a traceparent itself: the incoming one verbatim, or one an SDK in it has made."""
         nothing = Turn(None, None, cause, started)
         found = _TRACEPARENT.search(head.raw)
-        if found is None or head.insert_at is None:
+        if found is None or head.truncated:
             return nothing
         owners = [request for request in group.requests if request.inbound.traceparent == found[1]]
         if len(owners) != 1 or owners[0].inbound.parent is None:

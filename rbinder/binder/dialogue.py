@@ -54,10 +54,12 @@ class Plan:
     scanned: RequestScanner | ResponseScanner
     found: Found
     started: int
+    heads: list[Head] = field(default_factory=list)  # that end in these bytes, and whose `turns`
     edits: list[Edit] = field(default_factory=list)
     owners: list[Turn] = field(default_factory=list)  # whose each edit is
-    turns: list[Turn] = field(default_factory=list)  # of the heads that end in these bytes
+    turns: list[Turn] = field(default_factory=list)
     settled: bool = False
+    requests: int = 0  # SERVER: how many had been read when this was planned
 
 
 class Dialogue:
@@ -70,6 +72,8 @@ class Dialogue:
         "_emit",
         "_requests",
         "_responses",
+        "_seen",
+        "_sending",
         "_turns",
         "connector",
         "fresh",
@@ -89,6 +93,8 @@ class Dialogue:
         self._turns: deque[Turn] = deque()
         self._cut: tuple[Turn, Edit] | None = None
         self._begun = 0
+        self._seen = 0  # requests read
+        self._sending: Plan | None = None  # a call that sends is under way
         self.identity = identity
         self.known_start = known_start  # no byte went by unseen: inserting is safe
         self.opaque = False  # hands off: not HTTP/1, or lost track
@@ -112,6 +118,11 @@ class Dialogue:
         if self.tag is not None:
             self.tag.waiting -= 1
             self.tag = None
+
+    @property
+    def settled(self) -> bool:
+        """Hands off, and nothing of ours is still to be sent: the connection need not be looked at."""
+        return self.opaque and self._cut is None and self._sending is None
 
     def give_up(self, error_type: str = "_OTHER", now: int = 0) -> None:
         """Hands off from now on; what is unfinished fails."""
@@ -142,18 +153,20 @@ class Dialogue:
         if self.side is None or self.opaque:
             return
         if inbound == (self.side is Side.CLIENT):
-            self._response_events([(0, event) for event in self._responses.eof()], now, None)
+            self._response_events([(0, event) for event in self._responses.eof()], now)
 
     # -- receiving
 
     def received(self, thread: Thread, source: Source, count: int, now: int) -> None:
         """`count` bytes were read from the connection."""
+        if self._sending is not None and self.side is not Side.SERVER:
+            self._answered_early(self._sending, now)
         if self.opaque:
             return
         if self.side is Side.CLIENT:
             if self._turns:
                 thread.resume(self._turns[0].request)
-            self._response_events(_scan(self._responses, source, count), now, thread)
+            self._response_events(_scan(self._responses, source, count), now)
             if self._responses.opaque:
                 self.give_up(now=now)
             return
@@ -170,12 +183,18 @@ class Dialogue:
         if self._requests.opaque and not self._turns:
             self.opaque = True
 
+    def _answered_early(self, plan: Plan, now: int) -> None:
+        """Another thread reads an answer before the call that sent the request has returned: it must be on its way."""
+        for head, turn in zip(plan.heads, plan.turns, strict=True):
+            self._called(plan.thread, turn, head, now)
+
     def _incoming(self, thread: Thread, head: Head, now: int) -> None:
         self.side = Side.SERVER
         turn = self._binder.incoming(thread, head, self.identity, self._begun)
         self._begun = now
         self._turns.append(turn)
         self._responses.expect(head.method)
+        self._seen += 1
         self._record_request(turn, head, now)
 
     # -- sending
@@ -185,10 +204,13 @@ class Dialogue:
         if self.side is Side.SERVER:
             return self._plan_response(thread, source, now)
         trial = self._requests.copy()
-        plan = Plan(source, thread, trial, _scan(trial, source, source.total), now)
-        if trial.opaque and self.side is None:
+        plan = Plan(source, thread, trial, [], now)
+        if not self.opaque:
+            plan.found = _scan(trial, source, source.total)
+        if self._cut is None and (self.opaque or (trial.opaque and self.side is None)):
             self.opaque = plan.settled = True
             return plan
+        self._sending = plan
         if self._cut is not None:  # the rest of an edit comes before anything else
             plan.owners.append(self._cut[0])
             plan.edits.append(self._cut[1])
@@ -198,6 +220,7 @@ class Dialogue:
         return plan
 
     def _plan_call(self, plan: Plan, offset: int, head: Head) -> None:
+        plan.heads.append(head)
         if self._cut is not None and not plan.turns:
             plan.turns.append(self._cut[0])
             return
@@ -234,18 +257,25 @@ class Dialogue:
         ends = (
             whole and bool(found) and isinstance(found[-1][1], End) and found[-1][0] + found[-1][1].at == source.total
         )
-        return Plan(source, thread, trial, found, now, settled=ends)
+        return Plan(source, thread, trial, found, now, settled=ends, requests=self._seen)
+
+    def untouched(self, plan: Plan) -> None:
+        """The plan's edits can't be made, and the call goes through as it is."""
+        self._sending = None
+        self.give_up(now=plan.started)
 
     def sent(self, plan: Plan, result: int, now: int) -> int:
         """The call returned `result` (≥ 0: bytes; < 0: a negated errno). Returns what the program is told."""
-        if self.side is Side.SERVER:
-            self._responses_sent(plan, result, now)
+        if isinstance(plan.scanned, ResponseScanner):
+            self._responses_sent(plan, plan.scanned, result, now)
             return result
-        if result < 0 or self.opaque:
+        self._sending = None
+        if result < 0:
             return result
         taken = accepted(plan.edits, result)
         self._keep_cut(plan, taken)
-        self._requests_sent(plan, taken.program, now)
+        if not self.opaque:
+            self._requests_sent(plan, plan.scanned, taken.program, now)
         if taken.program == 0 and result > 0:
             return -11  # EAGAIN: some of ours went out and none of the program's; 0 would mean a closed connection
         return taken.program
@@ -257,10 +287,9 @@ class Dialogue:
         elif taken.program > 0:
             self._cut = None
 
-    def _requests_sent(self, plan: Plan, count: int, now: int) -> None:
+    def _requests_sent(self, plan: Plan, scanned: RequestScanner, count: int, now: int) -> None:
         if count == plan.source.total:
-            assert isinstance(plan.scanned, RequestScanner)
-            self._requests, found = plan.scanned, plan.found
+            self._requests, found = scanned, plan.found
         else:
             found = _scan(self._requests, plan.source, count)
         turns = iter(plan.turns)
@@ -275,6 +304,9 @@ class Dialogue:
             self.opaque = True
 
     def _called(self, thread: Thread, turn: Turn, head: Head, now: int) -> None:
+        if turn.called:
+            return
+        turn.called = True
         self.side = Side.CLIENT
         self._untag()
         self.fresh = False
@@ -285,15 +317,14 @@ class Dialogue:
         self._responses.expect(head.method)
         self._record_request(turn, head, now)
 
-    def _responses_sent(self, plan: Plan, result: int, now: int) -> None:
-        if result < 0:
+    def _responses_sent(self, plan: Plan, scanned: ResponseScanner, result: int, now: int) -> None:
+        if result < 0 or self.opaque:
             return
-        assert isinstance(plan.scanned, ResponseScanner)
-        if result == plan.source.total:
-            self._responses, found = plan.scanned, plan.found
+        if result == plan.source.total and plan.requests == self._seen:  # no request was read meanwhile
+            self._responses, found = scanned, plan.found
         else:
             found = _scan(self._responses, plan.source, result)
-        self._response_events(found, now, None)
+        self._response_events(found, now)
         if self._responses.opaque:
             self.give_up(now=now)
 
@@ -308,25 +339,27 @@ class Dialogue:
             return
         found = scanner.skip(count)
         if not requests:
-            self._response_events([(0, event) for event in found], now, None)
+            self._response_events([(0, event) for event in found], now)
 
     # -- responses, either way
 
-    def _response_events(self, found: Found, now: int, thread: Thread | None) -> None:
+    def _response_events(self, found: Found, now: int) -> None:
         for _, event in found:
-            if not self._turns:
-                return
-            turn = self._turns[0]
-            if isinstance(event, Head):
-                if not event.interim:
-                    turn.responded = True
-                    self._record_response(turn, event, now)
-            elif isinstance(event, End):
-                self._answered(turn, event.body_size, now)
-            elif isinstance(event, Opaque):
-                if turn.responded:
-                    self._answered(turn, 0, now)
+            if isinstance(event, Opaque):  # another protocol from here, or nonsense
+                self._requests.give_up()
                 self.opaque = True
+            elif not self._turns:
+                return
+            elif isinstance(event, End):
+                self._answered(self._turns[0], event.body_size, now)
+            elif not event.interim:
+                self._response_head(self._turns[0], event, now)
+
+    def _response_head(self, turn: Turn, head: Head, now: int) -> None:
+        turn.responded = True
+        if self._requests.opaque and not 200 <= head.status < 300:
+            self._requests.resume()  # a CONNECT that was refused: requests go on
+        self._record_response(turn, head, now)
 
     def _answered(self, turn: Turn, body_size: int, now: int) -> None:
         self._message_end(turn, True, body_size, now)

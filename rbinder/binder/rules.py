@@ -10,8 +10,8 @@ What is proven, in the order it is asked:
    where exactly one request of the whole process doesn't wait.
 5. What a loop does while it serves nothing is its own errand, and never becomes a request's, even when it is repeated
    while requests are served.
-6. A forked process works for the request its parent was serving. A new thread does so for its first call, unless other
-   requests have started threads too (then it may be a pool's).
+6. A forked process works for the request its parent was serving. A new thread does so for its first call, if its
+   process has served no other request since: else it may be a pool's, and have been given the other's task.
 
 Everything else stays unbound: a wrong parent is worse than none.
 """
@@ -42,15 +42,15 @@ class Request:
 class Group:
     """The threads of one process, as far as binding is concerned.
 
-    `migrates`: the runtime moves tasks between threads. `lenders`: open requests that started threads.
+    `migrates`: the runtime moves tasks between threads. `begun` counts the requests there have been.
     """
 
-    __slots__ = ("acts_alone", "lenders", "migrates", "requests")
+    __slots__ = ("acts_alone", "begun", "migrates", "requests")
 
     def __init__(self, migrates: bool = False) -> None:
         self.migrates = migrates
         self.requests: list[Request] = []
-        self.lenders: dict[Request, int] = {}
+        self.begun = 0
         self.acts_alone = False
 
     def sole_candidate(self) -> Request | None:
@@ -66,7 +66,7 @@ class Group:
 class Thread:
     """What one thread is known to work for."""
 
-    __slots__ = ("_borrowed", "_current", "_errands", "group", "interleaves", "serving")
+    __slots__ = ("_borrowed", "_borrowed_at", "_current", "_errands", "group", "interleaves", "serving")
 
     def __init__(self, group: Group) -> None:
         self.group = group
@@ -74,11 +74,13 @@ class Thread:
         self.interleaves = False  # it has served several connections at once
         self._current: Request | None = None
         self._borrowed: Request | None = None
+        self._borrowed_at = -1  # what the group's `begun` was then; -1: a process of its own, where it doesn't matter
         self._errands: set[Errand] = set()
 
     def begin(self, request: Request) -> None:
         """A request's head has been read here."""
         self.group.requests.append(request)
+        self.group.begun += 1
         self._adopt(request)
 
     def touch(self, request: Request) -> None:
@@ -122,9 +124,10 @@ class Thread:
         request = parent._current
         if request is None or not request.open or parent.cause(None) is not request:
             return
-        self._borrowed = request
-        if self.group is parent.group:
-            self.group.lenders[request] = self.group.lenders.get(request, 0) + 1
+        if self.group is not parent.group:
+            self._borrowed = request
+        elif self.group.requests == [request]:
+            self._borrowed, self._borrowed_at = request, self.group.begun
 
     def cause(self, errand: Errand | None) -> Request | None:
         """The request on whose behalf this thread acts now, where that is proven.
@@ -147,16 +150,14 @@ class Thread:
         request = self._borrowed
         if request is None or not request.open:
             return None
-        if any(other is not request and other.open for other in self.group.lenders):
-            return None
-        return request
+        return request if self._borrowed_at in (-1, self.group.begun) else None
 
     def called(self, errand: Errand) -> None:
         """A call about `errand` has been made here."""
         if not self.serving and self._borrowed is None:
             if len(self._errands) < _MOST_ERRANDS:
                 self._errands.add(errand)
-        elif self._borrowed is not None and self._borrowed in self.group.lenders:
+        elif self._borrowed_at >= 0:
             self._borrowed = None  # the first call of a new thread has been made
         if self.group.migrates and not self.group.requests:
             self.group.acts_alone = True
@@ -167,6 +168,5 @@ def finish(request: Request, group: Group) -> None:
     request.open = False
     if request in group.requests:
         group.requests.remove(request)
-    group.lenders.pop(request, None)
     if request.home is not None:
         request.home.forget(request)

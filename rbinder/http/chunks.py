@@ -34,9 +34,9 @@ class ChunkedBody:
         return self._state == _BROKEN
 
     def skip(self, count: int) -> None:
-        """Pass over `count` bytes of chunk data (at most `left`)."""
+        """Pass over `count` bytes of chunk data (1 to `left`)."""
         self.left -= count
-        if count and not self.left:
+        if not self.left:
             self._state = _DATA_END
 
     def feed(self, data: bytes, at: int) -> int:

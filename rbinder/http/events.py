@@ -46,6 +46,7 @@ class Head:
     chunked: bool = False
     upgrade: bytes = b""  # the Upgrade header's value, lower case
     ends_connection: bool = False  # no other message can follow on this connection
+    beyond: frozenset[bytes] = frozenset()  # truncated: names of trace context that occur anywhere in the head
     _headers: Headers | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -26,6 +26,7 @@ _STATUS_LINE = rb"HTTP/(1\.[01]) ([1-9][0-9][0-9])(?: [^\0\r\n]*+)?\r?\n"
 REQUEST = re.compile(_REQUEST_LINE + _LINES)
 RESPONSE = re.compile(_STATUS_LINE + _LINES)
 FIELDS = re.compile(_LINES)
+_PROPAGATED = re.compile(rb"\n(traceparent|tracestate|baggage|b3|x-b3-\w+|x-request-id|x-ot-span-context):", re.IGNORECASE)
 REQUEST_LINE = re.compile(_REQUEST_LINE)
 STATUS_LINE = re.compile(_STATUS_LINE)
 # The beginning of a start line whose end is still to come.
@@ -73,6 +74,7 @@ class LongHead:
     start: Start
     raw: bytes
     fields: Fields
+    propagated: frozenset[bytes] = frozenset()  # names of trace context that occur anywhere in it, lower case
 
 
 def match_lines(pattern: re.Pattern[bytes], text: bytes, begin: int, end: int) -> re.Match[bytes] | None:
@@ -139,7 +141,8 @@ def fold_long(pattern: re.Pattern[bytes], long: LongHead | None, held: bytes) ->
         found = _FRAMING.findall(b"\n" + match.string[match.start() : match.end()])
         if len(long.fields) + len(found) > _MAX_FIELDS:
             return None
-        long = LongHead(long.start, long.raw, (*long.fields, *found))
+        names = long.propagated | _propagated(match.string[match.start() : match.end()])
+        long = LongHead(long.start, long.raw, (*long.fields, *found), names)
     if long is None:
         return None
     line = held[cut - 2 :]
@@ -156,7 +159,11 @@ def _first_lines(pattern: re.Pattern[bytes], held: bytes, cut: int) -> LongHead 
     raw = held[: held.rfind(b"\n", 0, KEPT) + 1]
     if match is None or not raw:
         return None
-    return LongHead(start_line(match), raw, framing_fields(match))
+    return LongHead(start_line(match), raw, framing_fields(match), _propagated(held[:cut]))
+
+
+def _propagated(lines: bytes) -> frozenset[bytes]:
+    return frozenset(name.lower() for name in _PROPAGATED.findall(b"\n" + lines))
 
 
 def start_line(match: re.Match[bytes]) -> Start:

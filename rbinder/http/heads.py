@@ -40,8 +40,9 @@ _WHITESPACE = bytes.maketrans(b"\v\f", b"  ")  # h11 takes neither in a value
 def reduce_head(raw: bytes, limit: int) -> bytes:
     """The first line, the allowed header lines and the blank line of a head, CRLF, in at most `limit` bytes.
 
-    `limit` is at least 64. What doesn't fit is cut at a line's end, an over-long target within itself. Lines continued
-    by obs-fold are left out. Returns b"" if `raw` doesn't begin with a start line that scanners accept.
+    `limit` is at least 80 (the longest method fits). What doesn't fit is cut at a line's end, an over-long target
+    within itself. Lines continued by obs-fold are left out. Returns b"" if `raw` doesn't begin with a start line that
+    scanners accept.
     """
     first, _, rest = raw.partition(b"\n")
     line = _start_line(first + b"\n", limit - 2)

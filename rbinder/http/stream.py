@@ -186,12 +186,12 @@ class Scanner:
             if folded is None:
                 return None
             long = folded[0]
-            start, raw, fields, truncated = long.start, long.raw, long.fields, True
+            start, raw, fields, beyond = long.start, long.raw, long.fields, long.propagated
         else:
             match = match_lines(self._pattern, text, begin, blank)
             if match is None:
                 return None
-            start, fields, truncated = start_line(match), framing_fields(match), False
+            start, fields, beyond = start_line(match), framing_fields(match), None
             raw = text[begin:blank] + (b"\r\n" if text[blank] == _CR else b"\n")
         body = framing(fields)
         if body is None:
@@ -200,7 +200,8 @@ class Scanner:
         head = self._interpret(start, raw, newline, body)
         if head is None:
             return None
-        head.truncated = truncated
+        if beyond is not None:
+            head.truncated, head.beyond = True, beyond
         return head, body
 
     def _blank_lf(self, data: bytes, at: int, events: list[Event]) -> int:

@@ -93,7 +93,7 @@ class Registers:
     def repeat_call(self, before: Registers) -> None:
         """At the exit of an exchanged call: enter the kernel once more, with the program's own call."""
         layout = self._layout
-        self.words[:] = before.words[:]
+        ctypes.memmove(self.words, before.words, ctypes.sizeof(self.words))
         self.words[layout.counter] = before.words[layout.counter] - layout.instruction_size
         if layout.result != layout.arguments[0]:
             self.words[layout.result] = before.words[layout.number]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rbinder.ptrace import memory, nested
-from rbinder.ptrace.connections import Connection, parse_address
+from rbinder.ptrace.connections import parse_address
 from rbinder.ptrace.exchange import map_scratch, send_pieces
 from rbinder.ptrace.lookups import Lookup
 from rbinder.ptrace.memory import Buffers, Vectors
@@ -118,11 +118,11 @@ def _send(engine: Engine, tracee: Tracee, descriptor: int, vectors: Callable[[],
     if plan.edits and not send_pieces(engine, tracee, connection, plan, name):
         engine.not_edited(connection, plan)
     elif not plan.edits:
-        tracee.finish = lambda tracee, result: _sent(engine, tracee, connection, plan, result)
 
+        def finish(tracee: Tracee, result: int) -> None:
+            engine.sent(tracee, connection, plan, result)
 
-def _sent(engine: Engine, tracee: Tracee, connection: Connection, plan: object, result: int) -> None:
-    engine.sent(tracee, connection, plan, result)  # type: ignore[arg-type]
+        tracee.finish = finish
 
 
 def write(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
@@ -229,7 +229,7 @@ def accept(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
 
 
 def connect(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
-    family, address = parse_address(memory.read(tracee.tid, arguments[1], min(arguments[2] & 0xFFFFFFFF, 128)))
+    _, address = parse_address(memory.read(tracee.tid, arguments[1], min(arguments[2] & 0xFFFFFFFF, 128)))
     if not address[0]:
         return
     descriptor = _int(arguments[0])

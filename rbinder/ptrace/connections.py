@@ -8,6 +8,7 @@ import struct
 from collections import OrderedDict
 
 from rbinder.binder.dialogue import Dialogue
+from rbinder.ptrace.lookups import Lookup
 from rbinder.ptrace.native import pidfd_getfd
 from rbinder.records import ConnectionInfo, Side
 
@@ -50,21 +51,20 @@ class Connection:
         """What is told of the connection."""
         host, port = self.address or ("", 0)
         start, end = self.lookup
-        return ConnectionInfo(
-            side, host, port, "", 0, self.connect_start, self.connect_end, start, end, self.error
-        )
+        return ConnectionInfo(side, host, port, "", 0, self.connect_start, self.connect_end, start, end, self.error)
 
 
 class Descriptors:
     """A descriptor table as far as it is known: a connection, or None for what is no connection of interest.
 
-    Processes may share one (clone(2), CLONE_FILES). `certain` is False where descriptors may be closed unseen (io_uring).
+    Processes may share one (clone(2), CLONE_FILES). `certain` is False where descriptors may be closed unseen
+    (io_uring).
     """
 
     __slots__ = ("certain", "entries", "users")
 
     def __init__(self) -> None:
-        self.entries: dict[int, Connection | None] = {}
+        self.entries: dict[int, Connection | Lookup | None] = {}
         self.users = 1
         self.certain = True
 
@@ -127,8 +127,9 @@ def parse_address(data: bytes) -> tuple[int, Address]:
         return family, (_inet6(data[8:24]), struct.unpack_from(">H", data, 2)[0])
     if family == socket.AF_UNIX:
         path = data[2:]
-        text = "@" + path[1:].decode("utf-8", "replace") if path[:1] == b"\0" else path.partition(b"\0")[0].decode("utf-8", "replace")
-        return family, (text, 0)
+        abstract = path[:1] == b"\0"
+        name = path[1:] if abstract else path.partition(b"\0")[0]
+        return family, ("@" * abstract + name.decode("utf-8", "replace"), 0)
     return family, ("", 0)
 
 

@@ -30,8 +30,6 @@ from rbinder.records import Kind, Note, Payload, ProcessInfo, Record, Side
 if TYPE_CHECKING:
     from rbinder.ptrace.family import Family
 
-_UNKNOWN = object()
-
 
 class Engine:
     """What is known of the traced programs' sockets, and the records made of it."""
@@ -59,16 +57,15 @@ class Engine:
     def lookup(self, tracee: Tracee, descriptor: int) -> Connection | Lookup | None:
         """The connection behind a descriptor; None for whatever isn't one of interest."""
         table = tracee.process.descriptors
-        found = table.entries.get(descriptor, _UNKNOWN)
-        if found is _UNKNOWN or not table.certain:
+        if descriptor not in table.entries or not table.certain:
             found = self._identify(tracee, descriptor)
-        if found is None:
+        else:
+            found = table.entries[descriptor]
+        if found.__class__ is Connection and found.dialogue.settled:
             return None
-        if found.__class__ is Connection and found.dialogue.opaque:  # type: ignore[attr-defined]
-            return None
-        return found  # type: ignore[return-value]
+        return found
 
-    def _identify(self, tracee: Tracee, descriptor: int) -> Connection | None:
+    def _identify(self, tracee: Tracee, descriptor: int) -> Connection | Lookup | None:
         tgid, table = tracee.process.tgid, tracee.process.descriptors
         inode = socket_inode(tgid, descriptor)
         before = table.entries.get(descriptor)
@@ -118,6 +115,8 @@ class Engine:
         if connection.holders > 0 or isinstance(connection, Lookup):
             return
         dialogue, now = connection.dialogue, time.monotonic_ns()
+        if connection.connecting and self.current is not None:
+            self.connected(connection, errno.ETIMEDOUT, self.current)  # given up before it was decided
         if not dialogue.opaque and dialogue.side is Side.SERVER:
             dialogue.eof(inbound=False, now=now)
         if dialogue.unanswered or dialogue.tag is not None:
@@ -168,7 +167,7 @@ class Engine:
         connection.connect_end = time.monotonic_ns()
         connection.error = error
         if not error:
-            self.failures.forget(connection)
+            self.failures.succeeded(connection)
         elif tracee is not None and error != errno.EINPROGRESS:
             self.failures.add(connection, tracee)
 
@@ -212,7 +211,7 @@ class Engine:
 
     def plan(self, tracee: Tracee, connection: Connection, buffers: Buffers) -> Plan | None:
         """What to do with a call that sends; None: leave it alone."""
-        if connection.writer and connection.writer != tracee.tid:
+        if connection.writer != tracee.tid and connection.writer in self.family.tracees:
             connection.dialogue.give_up(now=time.monotonic_ns())  # two threads write at once: no order to rely on
             return None
         if connection.connecting:
@@ -227,7 +226,7 @@ class Engine:
 
     def not_edited(self, connection: Connection, plan: Plan) -> None:
         """The plan's edits can't be made: the call goes through as it is."""
-        connection.dialogue.give_up(now=plan.started)
+        connection.dialogue.untouched(plan)
 
     def sent(self, tracee: Tracee, connection: Connection, plan: Plan, result: int) -> int:
         """A call that was planned has returned `result`; returns what the program is told."""
@@ -263,7 +262,9 @@ class Engine:
         if not connection.announced:
             connection.announced = True
             payload = connection.info(side)
-            self.sink.put(Record(Kind.CONNECTION, now, pid, self.current.tid, connection.dialogue.identity, payload=payload))
+            self.sink.put(
+                Record(Kind.CONNECTION, now, pid, self.current.tid, connection.dialogue.identity, payload=payload)
+            )
 
     def fault(self, error: Exception) -> None:
         """An error of ours: told once a kind, with its place; counted."""

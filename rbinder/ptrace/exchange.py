@@ -82,4 +82,3 @@ def map_scratch(engine: Engine, tracee: Tracee) -> None:
         Registers(tracee.tid, engine.layout).repeat_call(before)
 
     tracee.finish = finish
-

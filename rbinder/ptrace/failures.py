@@ -59,6 +59,9 @@ class FailedConnects:
         if connection.error not in ERROR_TYPES or address is None or not address[1]:
             dialogue.fail("_OTHER", connection.connect_end)
             return
+        if tracee.process.reached.get(address[1], 0) > connection.connect_start:
+            dialogue.fail("_OTHER", connection.connect_end)  # another attempt was faster
+            return
         cause = dialogue.tag
         parent = cause.span if cause else None
         turn = Turn(self._engine.binder.span(parent), parent, cause, connection.connect_start)
@@ -66,10 +69,13 @@ class FailedConnects:
         self._forget(tracee, address[1])
         self._waiting.append(_Failure(connection, tracee, turn, connection.connect_end))
 
-    def forget(self, connection: Connection) -> None:
-        """A connect has succeeded: what failed towards the same port was an attempt."""
-        if self._waiting and connection.address is not None and self._engine.current is not None:
-            self._forget(self._engine.current, connection.address[1])
+    def succeeded(self, connection: Connection) -> None:
+        """A connect has succeeded: what fails towards the same port, before it or after, was another attempt."""
+        if connection.address is not None and self._engine.current is not None:
+            tracee, port = self._engine.current, connection.address[1]
+            tracee.process.reached[port] = connection.connect_end
+            if self._waiting:
+                self._forget(tracee, port)
 
     def _forget(self, tracee: Tracee, port: int) -> None:
         self._waiting = [
@@ -101,11 +107,11 @@ class FailedConnects:
         error_type = ERROR_TYPES[connection.error]
         self._engine.announce(connection, Side.CLIENT, failure.time)
         parent = turn.parent.span_id if turn.parent else bytes(8)
-        head = RequestHead(
-            Side.CLIENT, span.trace_id, parent, False, span.flags, turn.started, span.trace_state, b""
-        )
+        head = RequestHead(Side.CLIENT, span.trace_id, parent, False, span.flags, turn.started, span.trace_state, b"")
         pid, tid, identity = failure.tracee.process.tgid, failure.tracee.tid, connection.dialogue.identity
-        for kind, payload in ((Kind.REQUEST_HEAD, head), (Kind.EXCHANGE_FAILED, ExchangeFailed(Side.CLIENT, error_type))):
-            self._engine.sink.put(Record(kind, failure.time, pid, tid, identity, span.span_id, payload))  # type: ignore[arg-type]
+        for kind, payload in (
+            (Kind.REQUEST_HEAD, head),
+            (Kind.EXCHANGE_FAILED, ExchangeFailed(Side.CLIENT, error_type)),
+        ):
+            self._engine.sink.put(Record(kind, failure.time, pid, tid, identity, span.span_id, payload))
         self._engine.current = before
-

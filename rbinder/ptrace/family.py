@@ -29,10 +29,16 @@ class Family:
         self.tracees: dict[int, Tracee] = {root: Tracee(root, process)}
         self.processes: dict[int, Process] = {root: process}
         self.early: dict[int, int] = {}
-        self._privileged = _has_capability(_CAP_SYS_PTRACE)
+        own = _status(os.getpid())
+        self._privileged = bool(int(own["CapEff"], 16) >> _CAP_SYS_PTRACE & 1)
+        self._filters = _count_filters(own)  # of whoever started us
 
     def born(self, parent: Tracee, tid: int, event: int) -> None:
         """`parent` has made a process or a thread."""
+        adopted = self.tracees.get(tid)
+        if adopted is not None:  # it was there before its parent's word, and may be in the middle of a call
+            adopted.thread.inherit(parent.thread)
+            return
         flags = self._clone_flags(parent, event)
         process = parent.process if flags & CLONE_THREAD else self._fork(parent.process, tid, flags)
         tracee = self.tracees[tid] = Tracee(tid, process)
@@ -64,8 +70,7 @@ class Family:
     def adopt(self, tid: int) -> bool:
         """Find out from /proc whose child a tracee is that nobody told of; False: it is gone."""
         try:
-            with open(f"/proc/{tid}/status") as file:
-                fields = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+            fields = _status(tid)
         except OSError:
             self.early.pop(tid, None)
             return False
@@ -75,12 +80,13 @@ class Family:
             parent = self.processes.get(ppid)
             descriptors = parent.descriptors.copy() if parent else Descriptors()
             process = Process(tgid, ppid, Image.of(tgid), descriptors, Scratch())
+            process.sandboxed = _count_filters(fields) > self._filters + self._engine.filtered
             self.processes[tgid] = process
         self.tracees[tid] = Tracee(tid, process)
         return True
 
     def replaced(self, tracee: Tracee, former: int) -> Tracee:
-        """exec(2): the caller has become its process's only thread, under the process's id (`former`: its own before)."""
+        """exec(2): the caller is its process's only thread now, under the process's id (`former`: its own before)."""
         tgid = tracee.tid
         if former != tgid and former in self.tracees:
             tracee = self.tracees.pop(former)
@@ -158,13 +164,15 @@ class Family:
             self._leave(process.descriptors)
 
 
-def _has_capability(number: int) -> bool:
-    """Whether this process has a capability in force (proc(5), CapEff)."""
-    with open("/proc/self/status") as file:
-        for line in file:
-            if line.startswith("CapEff:"):
-                return bool(int(line.split()[1], 16) >> number & 1)
-    return False
+def _status(pid: int) -> dict[str, str]:
+    """The fields of /proc/PID/status (proc(5)). Raises OSError."""
+    with open(f"/proc/{pid}/status") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+def _count_filters(fields: dict[str, str]) -> int:
+    """Seccomp filters in force; 0 before Linux 5.9, which doesn't tell."""
+    return int(fields.get("Seccomp_filters", "0"))
 
 
 def _is_32_bit(tgid: int) -> bool:

@@ -1,4 +1,4 @@
-"""DNS: when a name was looked up, and which addresses the answer gave; so that a connect can tell its look-up's times."""
+"""DNS: when a name was looked up and which addresses that gave, so that a connect can tell its look-up's times."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ class Loop:
         try:
             native.ptrace(request, tracee.tid, 0, signal_number)
         except ProcessLookupError:
-            pass  # killed meanwhile
+            return  # killed meanwhile
 
     def _entry(self, tracee: Tracee) -> None:
         """The tracee is about to make a call that somebody subscribed to."""
@@ -162,10 +162,12 @@ class Loop:
                 handler(self._engine, tracee, tuple(arguments))
             if tracee.tid not in self.family.tracees:
                 return  # let go by the handler
-        elif number in self._execs and architecture == self._architecture:
-            if self.family.let_go_for_exec(tracee, number, arguments):
-                return
+        elif self._is_exec(number, architecture) and self.family.let_go_for_exec(tracee, number, arguments):
+            return
         self._go(tracee, PTRACE_SYSCALL if tracee.finish is not None else self._resume)
+
+    def _is_exec(self, number: int, architecture: int) -> bool:
+        return number in self._execs and architecture == self._architecture
 
     def _subscribed(self, number: int, arguments: list[int]) -> bool:
         conditions = self._conditions.get(number)
@@ -216,6 +218,7 @@ class Loop:
                 self.dispatch(message, early)
         elif event == native.EVENT_EXEC:
             tracee = self.family.replaced(tracee, message)
+            tracee.in_call = True  # the exit of execve(2) is yet to come, even where its entry was never seen
             self._go(tracee, self._resume)
             if tracee.tid == self._root:
                 self._observer.started()
@@ -243,4 +246,3 @@ class Loop:
         """A new tracee whose parent died before it could tell of it."""
         if self.family.adopt(tid):
             self.dispatch(tid, self.family.early.pop(tid))
-

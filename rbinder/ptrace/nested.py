@@ -8,6 +8,7 @@ the last process that has the filter.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -123,10 +124,8 @@ def _serve(listener: int) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))
         os.dup2(listener, 0)
         os.closerange(1, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 1 << 20 else 1 << 20)
-        try:
+        with contextlib.suppress(OSError):  # before Linux 6.6: slower
             fcntl.ioctl(0, _SET_FLAGS, _SYNC_WAKE_UP)
-        except OSError:
-            pass  # before Linux 6.6: slower
         waiting = poll()
         waiting.register(0, POLLIN)
         while waiting.poll()[0][1] & POLLIN:

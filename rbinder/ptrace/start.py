@@ -1,38 +1,30 @@
-"""Starting the command as the root tracee: everything the program inherits is what it would have had without rbinder."""
+"""Starting the command as the root tracee: what the program inherits is what it would have had without rbinder."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import signal
 
+from rbinder.inheritance import Inherited
 from rbinder.ptrace import native
-
-# What Python itself changes at its start (signal(7) defaults are what a command would have got).
-_PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 class Start:
-    """A child that waits to be seized and then executes the command.
-
-    `mask` are the signals that were blocked when rbinder was started; `default_interrupt` tells that SIGINT wasn't
-    ignored then.
-    """
+    """A child that waits to be seized and then executes the command."""
 
     def __init__(
         self,
         path: str,
         arguments: tuple[str, ...],
         environment: dict[bytes, bytes],
-        mask: set[int],
-        default_interrupt: bool,
+        inherited: Inherited,
     ) -> None:
         self._gate_reader, self._gate = os.pipe()
         self._failure, self._failure_writer = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            self._child(path, arguments, environment, mask, default_interrupt)
+            self._child(path, arguments, environment, inherited)
         os.close(self._gate_reader)
         os.close(self._failure_writer)
 
@@ -52,15 +44,10 @@ class Start:
         path: str,
         arguments: tuple[str, ...],
         environment: dict[bytes, bytes],
-        mask: set[int],
-        default_interrupt: bool,
+        inherited: Inherited,
     ) -> None:
         try:
             os.close(self._gate)
-            for number in _PYTHON_IGNORES:
-                signal.signal(number, signal.SIG_DFL)
-            if default_interrupt:
-                signal.signal(signal.SIGINT, signal.SIG_DFL)
             header = os.read(self._gate_reader, 8)
             seccomp_number, size = int.from_bytes(header[:4], "little"), int.from_bytes(header[4:], "little")
             program = b""
@@ -73,7 +60,7 @@ class Start:
             if program:
                 with contextlib.suppress(OSError):  # then it runs unfiltered, and unseen
                     native.install_filter(program, seccomp_number)
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            inherited.restore()
             execute(path, arguments, environment)
         except OSError as error:
             os.write(self._failure_writer, (error.errno or errno.EACCES).to_bytes(4, "little"))

@@ -44,7 +44,7 @@ def _arguments(tgid: int) -> list[str]:
 
 
 class Process:
-    """A thread group. `scratch` is shared by processes that share their memory (vfork), `descriptors` by CLONE_FILES."""
+    """A thread group. Processes that share their memory (vfork) share `scratch`, and by CLONE_FILES `descriptors`."""
 
     __slots__ = (
         "_recognised",
@@ -54,6 +54,7 @@ class Process:
         "group",
         "image",
         "parent",
+        "reached",
         "sandboxed",
         "scratch",
         "tgid",
@@ -70,6 +71,7 @@ class Process:
         self.group = Group()
         self.sandboxed = False  # it has a seccomp filter of its own: no call is exchanged for another
         self.announced = False
+        self.reached: dict[int, int] = {}  # port → when a connect to it succeeded last (CLOCK_MONOTONIC ns)
         self.threads: dict[int, Tracee] = {}
         self._recognised = False
 

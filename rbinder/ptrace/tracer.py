@@ -15,6 +15,7 @@ from rbinder.bpf.program import AUDIT_ARCH, build
 from rbinder.channel import Sink
 from rbinder.config import Config
 from rbinder.control import Control, Link
+from rbinder.inheritance import Inherited
 from rbinder.ptrace import native
 from rbinder.ptrace.arch import machine
 from rbinder.ptrace.engine import Engine
@@ -50,11 +51,11 @@ class Tracer(Observer):
         self._start: Start | None = None
         self._loop: Loop | None = None
 
-    def run(self, path: str, mask: set[int], default_interrupt: bool) -> None:
+    def run(self, path: str, inherited: Inherited) -> None:
         """Start the command and follow it to its end."""
         native.prctl(native.PR_SET_CHILD_SUBREAPER, 1)
         native.prctl(native.PR_SET_PDEATHSIG, DOORBELL)
-        start = self._start = Start(path, self._config.command, environment(), mask, default_interrupt)
+        start = self._start = Start(path, self._config.command, environment(), inherited)
         self._root = start.pid
         architecture = machine()
         reason = self._seize(architecture)
@@ -82,6 +83,9 @@ class Tracer(Observer):
         """Why the command can't be traced; "" where it is now."""
         if architecture not in AUDIT_ARCH:
             return f"rbinder doesn't know {architecture}"
+        above = _tracer_of_ours()
+        if above:
+            return f"rbinder is itself being traced, by {above}"
         try:
             native.ptrace(native.PTRACE_SEIZE, self._root, 0, native.OPTIONS)
         except OSError as error:
@@ -97,10 +101,12 @@ class Tracer(Observer):
         _let_go_of_the_terminal()
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 return
-            if pid == self._root:
+            if pid == self._root and os.WIFSTOPPED(status):
+                self.stopped(os.WSTOPSIG(status))
+            elif pid == self._root:
                 self.exited(status, 0)
                 return
             if not pid and signal.sigwaitinfo({signal.SIGCHLD, DOORBELL}).si_signo == DOORBELL:
@@ -179,6 +185,19 @@ class Tracer(Observer):
             return
 
 
+def _tracer_of_ours() -> str:
+    """Who traces this process, and so whatever it starts: "strace (process 123)"; "" for nobody."""
+    with open("/proc/self/status") as file:
+        pid = next((line.split()[1] for line in file if line.startswith("TracerPid:")), "0")
+    if pid == "0":
+        return ""
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            return f"{file.read().strip()} (process {pid})"
+    except OSError:
+        return f"process {pid}"
+
+
 def _let_go_of_the_terminal() -> None:
     """The program's pipes end when the program closes them."""
     null = os.open(os.devnull, os.O_RDWR)
@@ -191,4 +210,3 @@ def _let_go_of_stderr() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 2)
     os.close(null)
-

@@ -26,6 +26,9 @@ class Case:
     methods: tuple[bytes, ...] = field(default=(b"GET",))
     large: bool = False
 
+    def __str__(self) -> str:
+        return self.name
+
     @property
     def wire(self) -> bytes:
         """The bytes without the marks."""
@@ -46,12 +49,22 @@ class Case:
         return [*found, ("opaque",)] if self.opaque else found
 
 
-def _request(name: str, marked: bytes, *heads: tuple[bytes, bytes], **more: bool) -> Case:
-    return Case("request: " + name, "request", marked, heads, **more)
+def _request(
+    name: str, marked: bytes, *heads: tuple[bytes, bytes], opaque: bool = False, eof: bool = False, large: bool = False
+) -> Case:
+    return Case("request: " + name, "request", marked, heads, opaque, eof, large=large)
 
 
-def _response(name: str, marked: bytes, *heads: int, methods: tuple[bytes, ...] = (b"GET",), **more: bool) -> Case:
-    return Case("response: " + name, "response", marked, heads, methods=methods, **more)
+def _response(
+    name: str,
+    marked: bytes,
+    *heads: int,
+    methods: tuple[bytes, ...] = (b"GET",),
+    opaque: bool = False,
+    eof: bool = False,
+    large: bool = False,
+) -> Case:
+    return Case("response: " + name, "response", marked, heads, opaque, eof, methods, large)
 
 
 GET, POST = (b"GET", b"/"), (b"POST", b"/")
@@ -93,7 +106,8 @@ REQUESTS = [
     _request("content-length empty", b"POST / HTTP/1.1\r\nContent-Length: \r\n\r\nabc", opaque=True),
     _request(
         "body that looks like a request",
-        b"POST / HTTP/1.1\r\nContent-Length: 27\r\n<+>\r\nGET /fake HTTP/1.1\r\nA: b\r\n\r<.>\nGET / HTTP/1.1\r\n<+>\r\n<.>",
+        b"POST / HTTP/1.1\r\nContent-Length: 27\r\n<+>\r\nGET /fake HTTP/1.1\r\nA: b\r\n\r<.>\n"
+        b"GET / HTTP/1.1\r\n<+>\r\n<.>",
         POST,
         GET,
     ),
@@ -162,6 +176,7 @@ REQUESTS = [
         "mixed line ends, LF last", b"GET / HTTP/1.1\r\nHost: a\r\n<+>\n<.>GET / HTTP/1.1\r\n<+>\r\n<.>", GET, GET
     ),
     _request("empty lines first", b"\r\n\r\n\nGET / HTTP/1.1\r\n<+>\r\n<.>\r\nGET / HTTP/1.1\r\n<+>\r\n<.>", GET, GET),
+    _request("bare LF, then CRLF", b"GET / HTTP/1.1\nA: b\n<+>\n<.>\r\nGET / HTTP/1.1\r\n<+>\r\n<.>", GET, GET),
     _request("only empty lines", b"\r\n\r\n\r\n", eof=True),
     _request("obs-fold", b"GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n  c\r\n\td\r\n<+>\r\n<.>", GET),
     _request("obs-fold in content-length", b"POST / HTTP/1.1\r\nContent-Length:\r\n 3\r\n<+>\r\nabc<.>", POST),
@@ -179,7 +194,7 @@ REQUESTS = [
     ),
     _request(
         "upgrade offered",
-        b"GET / HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n<+>\r\n<.>"
+        b"GET / HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n<+>\r\n<.>"
         b"GET / HTTP/1.1\r\n<+>\r\n<.>",
         GET,
         GET,

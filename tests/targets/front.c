@@ -4,18 +4,8 @@
 
 static const char *back_port;
 
-static int connect_back(void) {
-    struct sockaddr_in address = loopback(back_port);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (connect(fd, (struct sockaddr *)&address, sizeof address)) {
-        perror("connect");
-        exit(1);
-    }
-    return fd;
-}
-
 static void *connection(void *argument) {
-    int client = (int)(intptr_t)argument, back = connect_back();
+    int client = (int)(intptr_t)argument, back = connected(back_port);
     struct message *message = malloc(sizeof *message);
     while (receive(client, message)) {
         char query[256], call[512];

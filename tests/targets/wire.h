@@ -20,13 +20,13 @@ struct message {
     char bytes[MESSAGE_LIMIT + 1];
 };
 
-static struct sockaddr_in loopback(const char *port) {
+static inline struct sockaddr_in loopback(const char *port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     return address;
 }
 
-static void send_all(int fd, const char *bytes, size_t size) {
+static inline void send_all(int fd, const char *bytes, size_t size) {
     while (size > 0) {
         ssize_t sent = send(fd, bytes, size, MSG_NOSIGNAL);
         if (sent < 0) {
@@ -39,7 +39,7 @@ static void send_all(int fd, const char *bytes, size_t size) {
 }
 
 // The value of a header, or NULL. `name` comes with its colon.
-static const char *header(const struct message *message, const char *name) {
+static inline const char *header(const struct message *message, const char *name) {
     const char *line = message->bytes;
     while ((line = strstr(line, "\r\n")) && line < message->bytes + message->head - 4) {
         line += 2;
@@ -48,19 +48,19 @@ static const char *header(const struct message *message, const char *name) {
     return NULL;
 }
 
-static size_t content_length(const struct message *message) {
+static inline size_t content_length(const struct message *message) {
     const char *value = header(message, "content-length:");
     return value ? (size_t)atol(value) : 0;
 }
 
 // Whether the client wants the connection closed after the answer.
-static int is_last(const struct message *message) {
+static inline int is_last(const struct message *message) {
     const char *value = header(message, "connection:");
     return value && strncasecmp(value, "close", 5) == 0;
 }
 
 // Reads one message with a content-length body (or none). Returns 0 when the peer closed.
-static int receive(int fd, struct message *message) {
+static inline int receive(int fd, struct message *message) {
     message->size = message->head = 0;
     while (message->head == 0 || message->size < message->head + content_length(message)) {
         ssize_t got = recv(fd, message->bytes + message->size, MESSAGE_LIMIT - message->size, 0);
@@ -73,7 +73,7 @@ static int receive(int fd, struct message *message) {
     return 1;
 }
 
-static void respond(int fd, const char *body) {
+static inline void respond(int fd, const char *body) {
     char out[2 * MESSAGE_LIMIT];
     int size = snprintf(out, sizeof out,
                         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
@@ -81,8 +81,7 @@ static void respond(int fd, const char *body) {
     send_all(fd, out, (size_t)size);
 }
 
-// Accepts for ever; each connection is served by its own thread, which gets the descriptor as its argument.
-static void serve(const char *port, void *(*connection)(void *)) {
+static inline int listening(const char *port) {
     struct sockaddr_in address = loopback(port);
     int on = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -90,6 +89,22 @@ static void serve(const char *port, void *(*connection)(void *)) {
         perror("listen");
         exit(1);
     }
+    return listener;
+}
+
+static inline int connected(const char *port) {
+    struct sockaddr_in address = loopback(port);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address)) {
+        perror("connect");
+        exit(1);
+    }
+    return fd;
+}
+
+// Accepts for ever; each connection is served by its own thread, which gets the descriptor as its argument.
+static inline void serve(const char *port, void *(*connection)(void *)) {
+    int listener = listening(port);
     for (;;) {
         pthread_t thread;
         int fd = accept(listener, NULL, NULL);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import h11
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbinder.http.heads import ALLOWED, redact_target, reduce_head
@@ -28,7 +28,8 @@ def by_h11(head: bytes) -> h11.Request | h11.Response:
 def test_only_allowed_lines_are_kept_in_order() -> None:
     raw = (
         b"POST /a?b=c HTTP/1.1\r\nhost: x\r\nCookie: a=s3cr3t\r\nUser-Agent:  curl \r\nAuthorization: Basic s3cr3t\r\n"
-        b"X-Api-Key: s3cr3t\r\nProxy-Authorization: s3cr3t\r\nContent-Length:3\r\nBaggage: s3cr3t=1\r\nTracestate: a=1\r\n\r\n"
+        b"X-Api-Key: s3cr3t\r\nProxy-Authorization: s3cr3t\r\nContent-Length:3\r\nBaggage: s3cr3t=1\r\n"
+        b"Tracestate: a=1\r\n\r\n"
     )
     assert reduce_head(raw, 16384) == (
         b"POST /a?b=c HTTP/1.1\r\nhost: x\r\nuser-agent: curl\r\ncontent-length: 3\r\n\r\n"
@@ -113,6 +114,7 @@ def test_raw_bytes_in_a_target_are_escaped() -> None:
     assert isinstance(by_h11(head), h11.Request)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(64, 400))
 def test_any_bytes_are_survived(raw: bytes, limit: int) -> None:
     assert len(reduce_head(raw, limit)) <= limit
@@ -125,6 +127,7 @@ targets = st.binary(min_size=1, max_size=60).map(
 )
 
 
+@settings(deadline=None)
 @given(targets, st.lists(st.tuples(names, values), max_size=8), st.integers(64, 300))
 def test_what_is_left_parses_and_stays_the_same(target: bytes, lines: list[tuple[bytes, bytes]], limit: int) -> None:
     raw = b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n" + b"".join(b"%s: %s\r\n" % line for line in lines) + b"\r\n"

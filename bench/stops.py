@@ -1,0 +1,38 @@
+"""How often the ptrace engine stops a program for one proxied request: counted, not timed."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections import Counter
+
+from pairs import Pair
+from programs import DEADLINE, Failure, Programs, free_port, rbinder
+
+REQUESTS = 200
+
+
+def counted(programs: Programs, pair: Pair, back: int, requests: int) -> Counter[str]:
+    """All stops, by name, of a front that is asked so often on one connection."""
+    port = free_port()
+    front = programs.start([*rbinder("-vv", "-x", "none"), *pair.command(port, back)], port)
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as connection:
+        for number in range(requests):
+            connection.sendall(b"GET /work?id=%d HTTP/1.1\r\nHost: front\r\n\r\n" % number)
+            if not connection.recv(65536).startswith(b"HTTP/1.1 200"):
+                raise Failure(f"{pair.name} doesn't answer")
+    said = re.search(r"\d+ stops: (.*)", front.stop())
+    if said is None:
+        raise Failure("rbinder doesn't tell its stops")
+    return Counter({name: int(count) for name, count in (entry.split() for entry in said[1].split(", "))})
+
+
+def measure(programs: Programs, pairs: list[Pair], back: int) -> list[str]:
+    """The lines to print: what twice as many requests cost more, for each request."""
+    lines = []
+    for pair in pairs:
+        more = counted(programs, pair, back, 2 * REQUESTS)
+        more.subtract(counted(programs, pair, back, REQUESTS))
+        listed = ", ".join(f"{name} {count / REQUESTS:.2f}" for name, count in more.most_common() if count)
+        lines.append(f"{pair.name:<8}{more.total() / REQUESTS:7.2f}   {listed}")
+    return lines
