@@ -122,9 +122,9 @@ def check_ptrace() -> list[Finding]:
         return [Finding(NO, "ptrace", f"tracing a child failed with {failure}", _ptrace_remedy())]
     return [
         Finding(OK, "ptrace", "a child was traced and let go"),
-        _ability("process_vm_readv", answer["memory"], "a child's memory was read", NO),
+        _ability("process_vm_readv", answer["memory"], "a child's memory was read", WARN),
         _ability("pidfd_getfd", answer["descriptor"], "a child's descriptor was copied", WARN),
-        _ability("PTRACE_GET_SYSCALL_INFO", answer["call_info"], "answered", NO),
+        _ability("PTRACE_GET_SYSCALL_INFO", answer["call_info"], "answered", WARN),
     ]
 
 

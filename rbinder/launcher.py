@@ -23,7 +23,6 @@ from rbinder.control import Control, Link
 from rbinder.errors import CommandNotExecutable, CommandNotFound, EngineUnavailable
 from rbinder.inheritance import inherit
 
-_NOT_PASSED_ON = {signal.SIGCHLD, signal.SIGTTIN, signal.SIGTTOU, signal.SIGKILL, signal.SIGSTOP}
 _SI_USER = 0  # asm-generic/siginfo.h: sent by kill(2); what the kernel itself sends is positive
 _SIGNAL_RECORD = struct.Struct("<IiiI112x")  # struct signalfd_siginfo: signo, errno, code, pid, ...
 _TRACER_KILLED = "the tracer was killed, and the program with it (its calls can't go on without a tracer)"
@@ -205,7 +204,7 @@ class Launcher:
         for number, _, code, sender in _SIGNAL_RECORD.iter_unpack(data):
             if number == signal.SIGCHLD:
                 self._reap()
-            elif code <= _SI_USER and number not in _NOT_PASSED_ON and sender not in (self._tracer, os.getpid()):
+            if code <= _SI_USER and sender not in (self._tracer, os.getpid()):
                 # what a terminal sends goes to the whole process group: the program has got it already
                 self._link.send(Control.SIGNAL, number, code, sender)
                 self._ring()

@@ -26,7 +26,9 @@ _STATUS_LINE = rb"HTTP/(1\.[01]) ([1-9][0-9][0-9])(?: [^\0\r\n]*+)?\r?\n"
 REQUEST = re.compile(_REQUEST_LINE + _LINES)
 RESPONSE = re.compile(_STATUS_LINE + _LINES)
 FIELDS = re.compile(_LINES)
-_PROPAGATED = re.compile(rb"\n(traceparent|tracestate|baggage|b3|x-b3-\w+|x-request-id|x-ot-span-context):", re.IGNORECASE)
+_PROPAGATED = re.compile(
+    rb"\n(traceparent|tracestate|baggage|b3|x-b3-\w+|x-request-id|x-ot-span-context):", re.IGNORECASE
+)
 REQUEST_LINE = re.compile(_REQUEST_LINE)
 STATUS_LINE = re.compile(_STATUS_LINE)
 # The beginning of a start line whose end is still to come.

@@ -29,9 +29,8 @@ class Family:
         self.tracees: dict[int, Tracee] = {root: Tracee(root, process)}
         self.processes: dict[int, Process] = {root: process}
         self.early: dict[int, int] = {}
-        own = _status(os.getpid())
-        self._privileged = bool(int(own["CapEff"], 16) >> _CAP_SYS_PTRACE & 1)
-        self._filters = _count_filters(own)  # of whoever started us
+        self._privileged = is_privileged()
+        self._filters = _count_filters(_status(os.getpid()))  # of whoever started us
 
     def born(self, parent: Tracee, tid: int, event: int) -> None:
         """`parent` has made a process or a thread."""
@@ -130,7 +129,7 @@ class Family:
         executable = process.image.executable
         if _is_32_bit(process.tgid):
             self._engine.say(f"{executable} is a 32-bit program: it runs untraced")
-        elif not self._privileged and _gains_privilege(f"/proc/{process.tgid}/exe"):
+        elif not self._privileged and gains_privilege(f"/proc/{process.tgid}/exe"):
             self._engine.say(
                 f"{executable} is a setuid program: it runs without its privilege below a tracer "
                 "(with --no-seccomp it has its privilege and runs untraced)"
@@ -143,7 +142,7 @@ class Family:
         address = arguments[0] if number == self._engine.numbers["execve"] else arguments[1]
         path = memory.read(tracee.tid, address, 4096).partition(b"\0")[0].decode("utf-8", "surrogateescape")
         base = f"/proc/{tracee.tid}/root" if path.startswith("/") else f"/proc/{tracee.tid}/cwd/"
-        if not path or not _gains_privilege(base + path):
+        if not path or not gains_privilege(base + path):
             return False
         self._engine.say(f"{path} is a setuid program: it runs untraced, with its privilege")
         self.detach(tracee)
@@ -170,6 +169,11 @@ def _status(pid: int) -> dict[str, str]:
         return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
 
 
+def is_privileged() -> bool:
+    """Whether a setuid program keeps its privilege below us: CAP_SYS_PTRACE is in force (execve(2))."""
+    return bool(int(_status(os.getpid())["CapEff"], 16) >> _CAP_SYS_PTRACE & 1)
+
+
 def _count_filters(fields: dict[str, str]) -> int:
     """Seccomp filters in force; 0 before Linux 5.9, which doesn't tell."""
     return int(fields.get("Seccomp_filters", "0"))
@@ -184,7 +188,7 @@ def _is_32_bit(tgid: int) -> bool:
         return False
 
 
-def _gains_privilege(path: str) -> bool:
+def gains_privilege(path: str) -> bool:
     """Whether executing the file would change the user or add capabilities (execve(2))."""
     try:
         status = os.stat(path)

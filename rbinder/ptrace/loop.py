@@ -22,6 +22,7 @@ from rbinder.ptrace.tracee import Tracee
 from rbinder.records import Kind, ProcessExit, Record
 
 WALL = 0x40000000  # __WALL, wait(2): threads as well as processes
+_EVENTS = os.WNOHANG | os.WUNTRACED | WALL  # WUNTRACED: of children that nobody, or somebody else, traces
 _TRAP, _CALL = signal.SIGTRAP, signal.SIGTRAP | 0x80  # PTRACE_O_TRACESYSGOOD
 _STOPPING = frozenset((signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
 DOORBELL = signal.SIGUSR2  # somebody wants the loop's attention
@@ -80,7 +81,7 @@ class Loop:
             while missed:
                 self.dispatch(*missed.pop())
             try:
-                tid, status = os.waitpid(-1, os.WNOHANG | WALL)
+                tid, status = os.waitpid(-1, _EVENTS)
             except ChildProcessError:
                 return
             if tid:
@@ -91,7 +92,7 @@ class Loop:
     def drain(self) -> None:
         """Dispatch what is there without waiting."""
         try:
-            while (event := os.waitpid(-1, os.WNOHANG | WALL))[0]:
+            while (event := os.waitpid(-1, _EVENTS))[0]:
                 self.dispatch(*event)
         except ChildProcessError:
             return
@@ -120,7 +121,10 @@ class Loop:
             return
         stop, event = os.WSTOPSIG(status), status >> 16
         if tracee is None:
-            self.family.early[tid] = status
+            if event:
+                self.family.early[tid] = status
+            else:
+                self._untraced_stop(tid, stop)
             return
         self._engine.current = tracee
         try:
@@ -131,6 +135,14 @@ class Loop:
             self._engine.fault(error)
             tracee.finish = None
             self._go(tracee, self._resume, stop if not event and stop not in (_TRAP, _CALL) else 0)
+
+    def _untraced_stop(self, tid: int, stop: int) -> None:
+        """A child that was let go: one that made us its tracer (PTRACE_TRACEME) goes on; else it is job control's."""
+        try:
+            native.ptrace(PTRACE_CONT, tid, 0, 0 if stop == _TRAP else stop)
+        except ProcessLookupError:
+            if tid == self._root:
+                self._observer.stopped(stop)
 
     def _stopped(self, tracee: Tracee, stop: int, event: int) -> None:
         if event == native.EVENT_SECCOMP:
@@ -227,8 +239,14 @@ class Loop:
 
     def _gone(self, tid: int, tracee: Tracee | None, status: int) -> None:
         self.family.early.pop(tid, None)
-        if tracee is None:
-            return
+        if tracee is not None:
+            self._lost(tracee, status)
+        if tid == self._root:
+            self._observer.exited(status, len(self.family.tracees))
+        for orphan in list(self.family.early):
+            self._adopt(orphan)
+
+    def _lost(self, tracee: Tracee, status: int) -> None:
         self._engine.current = tracee
         process = tracee.process
         self.family.lost(tracee)
@@ -236,11 +254,8 @@ class Loop:
             now = time.monotonic_ns()
             self._engine.failures.settle(now, process)
             if process.announced:
-                self._engine.sink.put(Record(Kind.PROCESS_EXIT, now, process.tgid, tid, payload=ProcessExit(status)))
-        if tid == self._root:
-            self._observer.exited(status, len(self.family.tracees))
-        for orphan in list(self.family.early):
-            self._adopt(orphan)
+                record = Record(Kind.PROCESS_EXIT, now, process.tgid, tracee.tid, payload=ProcessExit(status))
+                self._engine.sink.put(record)
 
     def _adopt(self, tid: int) -> None:
         """A new tracee whose parent died before it could tell of it."""

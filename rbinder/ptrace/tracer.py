@@ -19,6 +19,7 @@ from rbinder.inheritance import Inherited
 from rbinder.ptrace import native
 from rbinder.ptrace.arch import machine
 from rbinder.ptrace.engine import Engine
+from rbinder.ptrace.family import gains_privilege, is_privileged
 from rbinder.ptrace.loop import DOORBELL, Loop, Observer
 from rbinder.ptrace.start import Start
 from rbinder.ptrace.subscriptions import SUBSCRIPTIONS
@@ -58,7 +59,7 @@ class Tracer(Observer):
         start = self._start = Start(path, self._config.command, environment(), inherited)
         self._root = start.pid
         architecture = machine()
-        reason = self._seize(architecture)
+        reason = self._seize(architecture, path)
         if reason:
             self._run_untraced(start, reason)
             return
@@ -79,13 +80,15 @@ class Tracer(Observer):
         binder = Binder(Propagation(config.propagators), sampler, generator.getrandbits)
         return Engine(architecture, binder, self._sink, config.service_name)
 
-    def _seize(self, architecture: str) -> str:
+    def _seize(self, architecture: str, path: str) -> str:
         """Why the command can't be traced; "" where it is now."""
         if architecture not in AUDIT_ARCH:
             return f"rbinder doesn't know {architecture}"
         above = _tracer_of_ours()
         if above:
             return f"rbinder is itself being traced, by {above}"
+        if not self._config.seccomp and not is_privileged() and gains_privilege(path):
+            return f"{path} is a setuid program, which keeps its privilege only where nobody traces it"
         try:
             native.ptrace(native.PTRACE_SEIZE, self._root, 0, native.OPTIONS)
         except OSError as error:
