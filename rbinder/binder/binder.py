@@ -87,9 +87,10 @@ class Binder:
         """The program sends a traceparent itself: the incoming one verbatim, or one an SDK in it has made."""
         nothing = Turn(None, None, cause, started)
         found = _TRACEPARENT.search(head.raw)
-        if found is None or head.truncated:
+        if found is None or not found[1] or head.truncated:
             return nothing
-        owners = [request for request in group.requests if request.inbound.traceparent == found[1]]
+        candidates = {*group.requests, cause} if cause else group.requests  # a forked process's cause isn't its own
+        owners = [request for request in candidates if request.inbound.traceparent == found[1]]
         if len(owners) != 1 or owners[0].inbound.parent is None:
             return nothing
         owner = owners[0]

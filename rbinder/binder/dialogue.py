@@ -5,73 +5,38 @@ Bytes come in through `received` and `plan`/`sent`, records go out through `emit
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
 
 from rbinder.binder.binder import Binder, Turn, errand, finish
 from rbinder.binder.edits import Accepted, Edit, accepted
+from rbinder.binder.plans import Found, Plan, Source, scan
+from rbinder.binder.reports import request_head, response_head
 from rbinder.binder.rules import Request, Thread
-from rbinder.http.heads import reduce_head
-from rbinder.http.scanner import End, Event, Head, Opaque, RequestScanner, ResponseScanner
-from rbinder.records import (
-    HEAD_LIMIT,
-    ExchangeFailed,
-    Kind,
-    MessageEnd,
-    Payload,
-    RequestHead,
-    ResponseHead,
-    Side,
-)
+from rbinder.http.scanner import End, Head, Opaque, RequestScanner, ResponseScanner
+from rbinder.records import ExchangeFailed, Kind, MessageEnd, Payload, Side
 
-_WINDOW = 1 << 14  # bytes looked at at once; a counted body is not looked at
 _OPTIMISTIC = 1 << 14  # bytes: a whole response up to this size is taken as sent when it is about to be
-_NO_PARENT = bytes(8)
 
 Emit = Callable[["Dialogue", Kind, int, bytes, Payload], None]
-Found = list[tuple[int, Event]]  # (offset of the window the event's offsets refer to, event)
-
-
-class Source(Protocol):
-    """The bytes of one call's buffers."""
-
-    total: int
-
-    def read(self, offset: int, size: int) -> bytes: ...
-
-
-@dataclass(slots=True, eq=False)
-class Plan:
-    """What is to be done with a call that sends.
-
-    `edits` change the bytes; with `settled` the call's result need not be known (no exit stop is asked for).
-    """
-
-    source: Source
-    thread: Thread
-    scanned: RequestScanner | ResponseScanner
-    found: Found
-    started: int
-    heads: list[Head] = field(default_factory=list)  # that end in these bytes, and whose `turns`
-    edits: list[Edit] = field(default_factory=list)
-    owners: list[Turn] = field(default_factory=list)  # whose each edit is
-    turns: list[Turn] = field(default_factory=list)
-    settled: bool = False
-    requests: int = 0  # SERVER: how many had been read when this was planned
 
 
 class Dialogue:
-    """The state of a connection. `side` is None until the first message shows it."""
+    """The state of a connection.
+
+    `side` is None until the first byte shows it: requests travel in the direction that begins. Role and content agree
+    then, whoever connected.
+    """
 
     __slots__ = (
         "_begun",
         "_binder",
-        "_cut",
         "_emit",
+        "_pending",
         "_requests",
         "_responses",
+        "_rest",
         "_seen",
         "_sending",
         "_turns",
@@ -91,7 +56,8 @@ class Dialogue:
         self._requests = RequestScanner()
         self._responses = ResponseScanner()
         self._turns: deque[Turn] = deque()
-        self._cut: tuple[Turn, Edit] | None = None
+        self._pending: Turn | None = None  # whose head has been edited, but not been sent to its end
+        self._rest: Edit | None = None  # what of that edit is still to be sent, before anything else
         self._begun = 0
         self._seen = 0  # requests read
         self._sending: Plan | None = None  # a call that sends is under way
@@ -122,7 +88,7 @@ class Dialogue:
     @property
     def settled(self) -> bool:
         """Hands off, and nothing of ours is still to be sent: the connection need not be looked at."""
-        return self.opaque and self._cut is None and self._sending is None
+        return self.opaque and self._rest is None and self._sending is None
 
     def give_up(self, error_type: str = "_OTHER", now: int = 0) -> None:
         """Hands off from now on; what is unfinished fails."""
@@ -163,10 +129,12 @@ class Dialogue:
             self._answered_early(self._sending, now)
         if self.opaque:
             return
+        if self.side is None:
+            self.side = Side.SERVER
         if self.side is Side.CLIENT:
             if self._turns:
                 thread.resume(self._turns[0].request)
-            self._response_events(_scan(self._responses, source, count), now)
+            self._response_events(scan(self._responses, source, count), now)
             if self._responses.opaque:
                 self.give_up(now=now)
             return
@@ -174,8 +142,7 @@ class Dialogue:
             self._begun = now
         elif self._turns and (request := self._turns[-1].request):
             thread.touch(request)
-        found = _scan(self._requests, source, count)
-        for _, event in found:
+        for _, event in scan(self._requests, source, count):
             if isinstance(event, Head):
                 self._incoming(thread, event, now)
             elif isinstance(event, End) and self._turns and event.body_size:
@@ -185,11 +152,11 @@ class Dialogue:
 
     def _answered_early(self, plan: Plan, now: int) -> None:
         """Another thread reads an answer before the call that sent the request has returned: it must be on its way."""
+        self.side = Side.CLIENT
         for head, turn in zip(plan.heads, plan.turns, strict=True):
             self._called(plan.thread, turn, head, now)
 
     def _incoming(self, thread: Thread, head: Head, now: int) -> None:
-        self.side = Side.SERVER
         turn = self._binder.incoming(thread, head, self.identity, self._begun)
         self._begun = now
         self._turns.append(turn)
@@ -206,34 +173,31 @@ class Dialogue:
         trial = self._requests.copy()
         plan = Plan(source, thread, trial, [], now)
         if not self.opaque:
-            plan.found = _scan(trial, source, source.total)
-        if self._cut is None and (self.opaque or (trial.opaque and self.side is None)):
-            self.opaque = plan.settled = True
-            return plan
-        self._sending = plan
-        if self._cut is not None:  # the rest of an edit comes before anything else
-            plan.owners.append(self._cut[0])
-            plan.edits.append(self._cut[1])
+            plan.found = scan(trial, source, source.total)
+        if self._rest is not None and self._pending is not None:
+            plan.insert(self._pending, self._rest.fitting(source.total))
         for offset, event in plan.found:
             if isinstance(event, Head):
                 self._plan_call(plan, offset, event)
+        if self._rest is None and (self.opaque or (trial.opaque and self.side is None and not plan.heads)):
+            self.opaque = plan.settled = True
+        else:
+            self._sending = plan
         return plan
 
     def _plan_call(self, plan: Plan, offset: int, head: Head) -> None:
         plan.heads.append(head)
-        if self._cut is not None and not plan.turns:
-            plan.turns.append(self._cut[0])
+        if self._pending is not None and not plan.turns:
+            plan.turns.append(self._pending)
             return
         about = errand(self.peer, head)
         turn = self._binder.outgoing(
             self._cause(plan.thread, about, first=not plan.turns), plan.thread.group, head, plan.started
         )
-        if not self.known_start:
-            turn.edits.clear()
-        for edit in turn.edits:
-            plan.owners.append(turn)
-            plan.edits.append(Edit(edit.at + offset, edit.insert, edit.drop))
         plan.turns.append(turn)
+        if self.known_start:
+            for edit in turn.edits:
+                plan.insert(turn, Edit(edit.at + offset, edit.insert, edit.drop))
 
     def _cause(self, thread: Thread, about: tuple[object, bytes, bytes], first: bool) -> Request | None:
         """Rule 2: the first request of a connection belongs to what connected it; later ones to the thread's work."""
@@ -253,7 +217,7 @@ class Dialogue:
     def _plan_response(self, thread: Thread, source: Source, now: int) -> Plan:
         trial = self._responses.copy()
         whole = trial.idle and len(self._turns) == 1 and source.total <= _OPTIMISTIC
-        found = _scan(trial, source, source.total)
+        found = scan(trial, source, source.total)
         ends = (
             whole and bool(found) and isinstance(found[-1][1], End) and found[-1][0] + found[-1][1].at == source.total
         )
@@ -270,28 +234,33 @@ class Dialogue:
             self._responses_sent(plan, plan.scanned, result, now)
             return result
         self._sending = None
-        if result < 0:
+        if result <= 0:
             return result
+        if self.side is None:
+            self.side = Side.CLIENT
         taken = accepted(plan.edits, result)
-        self._keep_cut(plan, taken)
+        self._keep_rest(plan, taken)
         if not self.opaque:
             self._requests_sent(plan, plan.scanned, taken.program, now)
-        if taken.program == 0 and result > 0:
-            return -11  # EAGAIN: some of ours went out and none of the program's; 0 would mean a closed connection
-        return taken.program
+        if self._pending is not None and self._pending.called:
+            self._pending = None
+        # Some of ours went out and none of the program's: 0 would mean a closed connection.
+        return taken.program or -errno.EAGAIN
 
-    def _keep_cut(self, plan: Plan, taken: Accepted) -> None:
-        if taken.cut is not None and (taken.program < plan.source.total):
-            drop = len(taken.rest) if plan.edits[taken.cut].drop else 0
-            self._cut = (plan.owners[taken.cut], Edit(0, taken.rest, drop))
-        elif taken.program > 0:
-            self._cut = None
+    def _keep_rest(self, plan: Plan, taken: Accepted) -> None:
+        rest = taken.rest
+        whole = self._rest
+        if whole is not None and whole.drop > plan.source.total:  # the call had no room for all that is replaced
+            rest = whole.rest(taken.program)
+        if taken.last is not None:
+            self._pending = plan.owners[taken.last]
+        self._rest = rest
 
     def _requests_sent(self, plan: Plan, scanned: RequestScanner, count: int, now: int) -> None:
         if count == plan.source.total:
             self._requests, found = scanned, plan.found
         else:
-            found = _scan(self._requests, plan.source, count)
+            found = scan(self._requests, plan.source, count)
         turns = iter(plan.turns)
         for _, event in found:
             if isinstance(event, Head):
@@ -307,7 +276,6 @@ class Dialogue:
         if turn.called:
             return
         turn.called = True
-        self.side = Side.CLIENT
         self._untag()
         self.fresh = False
         thread.called(errand(self.peer, head))
@@ -323,23 +291,27 @@ class Dialogue:
         if result == plan.source.total and plan.requests == self._seen:  # no request was read meanwhile
             self._responses, found = scanned, plan.found
         else:
-            found = _scan(self._responses, plan.source, result)
+            found = scan(self._responses, plan.source, result)
         self._response_events(found, now)
         if self._responses.opaque:
             self.give_up(now=now)
 
     def moved(self, count: int, inbound: bool, now: int) -> None:
         """`count` bytes went by without a buffer (sendfile(2), splice(2)): fine within a counted body."""
-        if self.opaque or count <= 0 or self.side is None:
+        if self.opaque or count <= 0:
             return
         requests = inbound == (self.side is Side.SERVER)
         scanner = self._requests if requests else self._responses
-        if scanner.skippable < count:
+        if self.side is None or scanner.skippable < count:
             self.give_up(now=now)
             return
-        found = scanner.skip(count)
+        found = [(0, event) for event in scanner.skip(count)]
         if not requests:
-            self._response_events([(0, event) for event in found], now)
+            self._response_events(found, now)
+            return
+        for _, event in found:
+            if isinstance(event, End) and self._turns:
+                self._message_end(self._turns[-1], False, event.body_size, now)
 
     # -- responses, either way
 
@@ -357,7 +329,7 @@ class Dialogue:
 
     def _response_head(self, turn: Turn, head: Head, now: int) -> None:
         turn.responded = True
-        if self._requests.opaque and not 200 <= head.status < 300:
+        if self._requests.opaque and len(self._turns) == 1 and not 200 <= head.status < 300:
             self._requests.resume()  # a CONNECT that was refused: requests go on
         self._record_response(turn, head, now)
 
@@ -383,46 +355,14 @@ class Dialogue:
             self._emit(self, kind, now, turn.span.span_id, payload)
 
     def _record_request(self, turn: Turn, head: Head, now: int) -> None:
-        if turn.span is None or not turn.recorded or self.side is None:
-            return
-        parent, span = turn.parent, turn.span
-        payload = RequestHead(
-            self.side,
-            span.trace_id,
-            parent.span_id if parent else _NO_PARENT,
-            self.side is Side.SERVER and parent is not None,
-            span.flags,
-            turn.started,
-            span.trace_state,
-            reduce_head(head.raw, HEAD_LIMIT),
-        )
-        self._record(Kind.REQUEST_HEAD, now, turn, payload)
+        if turn.recorded and self.side is not None and (payload := request_head(turn, self.side, head)) is not None:
+            self._record(Kind.REQUEST_HEAD, now, turn, payload)
 
     def _record_response(self, turn: Turn, head: Head, now: int) -> None:
         if turn.recorded and self.side is not None:
-            payload = ResponseHead(self.side, reduce_head(head.raw, HEAD_LIMIT))
-            self._record(Kind.RESPONSE_HEAD, now, turn, payload)
+            self._record(Kind.RESPONSE_HEAD, now, turn, response_head(self.side, head))
 
     def _message_end(self, turn: Turn, is_response: bool, body_size: int, now: int) -> None:
         if turn.recorded and self.side is not None:
             self._record(Kind.MESSAGE_END, now, turn, MessageEnd(self.side, is_response, body_size))
 
-
-def _scan(scanner: RequestScanner | ResponseScanner, source: Source, total: int) -> Found:
-    """Feed a scanner the first `total` bytes, looking only at those it has to see."""
-    found: Found = []
-    offset = 0
-    while offset < total and not scanner.opaque:
-        size = min(scanner.skippable, total - offset)
-        if size > 0:
-            events = scanner.skip(size)
-        else:
-            data = source.read(offset, min(_WINDOW, total - offset))
-            if not data:
-                scanner.give_up()
-                break
-            size = len(data)
-            events = scanner.feed(data)
-        found.extend((offset, event) for event in events)
-        offset += size
-    return found

@@ -101,7 +101,10 @@ class Thread:
             self._current = request
 
     def _adopt(self, request: Request) -> None:
-        request.home = self
+        home, request.home = request.home, self
+        if home is not None and home.group is not self.group and request in home.group.requests:
+            home.group.requests.remove(request)  # a forked process goes on with it
+            self.group.requests.append(request)
         self._borrowed = None
         if any(other.connection != request.connection for other in self.serving):
             self.interleaves = True

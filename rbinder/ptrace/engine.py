@@ -8,7 +8,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from rbinder.binder.binder import Binder
-from rbinder.binder.dialogue import Dialogue, Plan
+from rbinder.binder.dialogue import Dialogue
+from rbinder.binder.plans import Plan
 from rbinder.channel import Sink
 from rbinder.ptrace import memory
 from rbinder.ptrace.arch import LAYOUTS

@@ -14,7 +14,7 @@ from rbinder.ptrace.arch import Registers
 from rbinder.ptrace.memory import Buffers
 
 if TYPE_CHECKING:
-    from rbinder.binder.dialogue import Plan
+    from rbinder.binder.plans import Plan
     from rbinder.ptrace.connections import Connection
     from rbinder.ptrace.engine import Engine
     from rbinder.ptrace.tracee import Tracee

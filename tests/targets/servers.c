@@ -42,7 +42,8 @@ static int prefork(const char *port) {
     for (int i = 0; i < WORKERS; i++)
         if ((workers[i] = fork()) == 0) work(listener);
     signal(SIGTERM, end);
-    for (;;) pause();
+    while (pause()) continue;
+    return 0;
 }
 
 static int leave(const char *port, const char *file) {
