@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import threading
@@ -66,7 +67,8 @@ def compare(directory: Path, pair: Pair, back: int, endpoint: str, load: str) ->
             section(title, [throughput.HEADING])
             for line in throughput.compare(load, fronts, connections):
                 print(line, flush=True)
-        section(f"Memory of rbinder under the {pair.name} front, after this", memory.measure(fronts[throughput.RBINDER].roles))
+        processes = fronts[throughput.RBINDER].roles
+        section(f"Memory of rbinder under the {pair.name} front, after this", memory.measure(processes))
 
 
 def measure(directory: Path, programs: Programs) -> None:
@@ -90,7 +92,7 @@ def main() -> int:
         try:
             with Programs(directory) as programs:
                 measure(directory, programs)
-        except Failure as failure:
+        except (Failure, OSError, subprocess.SubprocessError) as failure:
             print(f"bench: {failure}", file=sys.stderr)
             return 1
     print(f"\n{time.monotonic() - began:.0f} s")

@@ -1,4 +1,4 @@
-"""A proxied request on kept connections: untouched, untouched again, under rbinder, under strace; in turn, in one run."""
+"""A proxied request on kept connections, in turn: untouched, untouched again, under rbinder, under strace."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pairs import Pair
-from programs import DEADLINE, Program, Programs, Role, Seen, free_port, rbinder, roles
+from programs import DEADLINE, Failure, Program, Programs, Role, Seen, free_port, rbinder, roles
 
 ROUNDS = 5
-MILLISECONDS = 700  # of load, each time
+MILLISECONDS = 500  # of load, each time
 CONNECTIONS = (1, 8)
 UNTOUCHED, AGAIN, RBINDER, STRACE = "untouched", "untouched again", "rbinder", "strace"
 WAYS = (UNTOUCHED, AGAIN, RBINDER, STRACE)
@@ -79,6 +79,8 @@ def ask(load: str, front: Front, connections: int) -> Load:
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=DEADLINE)
     requests, elapsed, latency = (int(word) for word in done.stdout.split())
     after = front.cpu()
+    if not before.keys() == after.keys() == {role.name for role in front.roles}:
+        raise Failure("a program that is measured has ended")
     return Load(
         requests, requests / elapsed * 1e9, latency / 1e3, {name: after[name] - before[name] for name in before}
     )

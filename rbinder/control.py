@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import signal
 import socket
 import struct
 
+DOORBELL = signal.SIGUSR2  # sent to the tracer: there is a message
 _MESSAGE = struct.Struct("<iiii")
 
 
 class Control(enum.IntEnum):
-    """tracer → launcher: STARTED, EXITED(status, tracees left), STOPPED(signal), FAILED(errno).
-    launcher → tracer: SIGNAL(number, si_code, sender), DETACHED, CONTAINER_ENDS."""
+    """tracer → launcher: STARTED, EXITED(status, tracees left), STOPPED(signal), STILL_STOPPED(signal), FAILED(errno).
+    launcher → tracer: SIGNAL(number, si_code, sender), IS_IT_STOPPED(signal), DETACHED, CONTAINER_ENDS.
+
+    STOPPED may be old news by the time it is read: it is acted upon only when the answer to IS_IT_STOPPED has come.
+    """
 
     EXITED = 1
     STOPPED = 2
@@ -21,6 +26,8 @@ class Control(enum.IntEnum):
     DETACHED = 5
     CONTAINER_ENDS = 6
     STARTED = 7
+    IS_IT_STOPPED = 8
+    STILL_STOPPED = 9
 
 
 class Link:
@@ -59,6 +66,8 @@ class Link:
                 data = self._end.recv(_MESSAGE.size)
             except BlockingIOError:
                 return messages
+            except ConnectionResetError:
+                continue  # it ended with messages of ours unread (unix(7)); what it has sent before is still to come
             except OSError:
                 data = b""
             if len(data) < _MESSAGE.size:

@@ -19,7 +19,7 @@ from shutil import which
 
 from rbinder.channel import open_pipe
 from rbinder.config import Config
-from rbinder.control import Control, Link
+from rbinder.control import DOORBELL, Control, Link
 from rbinder.errors import CommandNotExecutable, CommandNotFound, EngineUnavailable
 from rbinder.inheritance import inherit
 
@@ -177,6 +177,9 @@ class Launcher:
                 self._collect()
                 self._status = value
             elif kind is Control.STOPPED:
+                self._link.send(Control.IS_IT_STOPPED, value)
+                self._ring()
+            elif kind is Control.STILL_STOPPED:
                 self._stop(signal.Signals(value))
             elif kind is Control.FAILED:
                 self._failed(value)
@@ -204,14 +207,18 @@ class Launcher:
         for number, _, code, sender in _SIGNAL_RECORD.iter_unpack(data):
             if number == signal.SIGCHLD:
                 self._reap()
-            if code <= _SI_USER and sender not in (self._tracer, os.getpid()):
-                # what a terminal sends goes to the whole process group: the program has got it already
+            if self._is_for_the_program(number, code, sender):
                 self._link.send(Control.SIGNAL, number, code, sender)
                 self._ring()
 
-    def _ring(self) -> None:
-        from rbinder.ptrace.loop import DOORBELL
+    def _is_for_the_program(self, number: int, code: int, sender: int) -> bool:
+        """What a terminal sends goes to the whole process group: the program has got it already."""
+        if code <= _SI_USER:
+            return sender not in (self._tracer, os.getpid())
+        # but a hang-up goes to the session's leader alone (credentials(7)): the program would be that without us
+        return number in (signal.SIGHUP, signal.SIGCONT) and os.getsid(0) == os.getpid()
 
+    def _ring(self) -> None:
         try:
             if self._tracer > 0:
                 os.kill(self._tracer, DOORBELL)
@@ -219,7 +226,11 @@ class Launcher:
             return
 
     def _stop(self, number: signal.Signals) -> None:
-        """The program was stopped: whoever waits for us sees us stopped by the same signal."""
+        """The program was stopped: whoever waits for us sees us stopped by the same signal.
+
+        Between going on and blocking the signal again, the terminal may stop program and launcher once more: then the
+        program's STOPPED is old news.
+        """
         if number is signal.SIGSTOP:
             os.kill(os.getpid(), signal.SIGSTOP)
             return

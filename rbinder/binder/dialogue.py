@@ -13,7 +13,7 @@ from rbinder.binder.binder import Binder, Turn, errand, finish
 from rbinder.binder.edits import Accepted, Edit, accepted
 from rbinder.binder.plans import Found, Plan, Source, scan
 from rbinder.binder.reports import request_head, response_head
-from rbinder.binder.rules import Request, Thread
+from rbinder.binder.rules import Group, Request, Thread
 from rbinder.http.scanner import End, Head, Opaque, RequestScanner, ResponseScanner
 from rbinder.records import ExchangeFailed, Kind, MessageEnd, Payload, Side
 
@@ -37,6 +37,7 @@ class Dialogue:
         "_requests",
         "_responses",
         "_rest",
+        "_resting",
         "_seen",
         "_sending",
         "_turns",
@@ -59,6 +60,7 @@ class Dialogue:
         self._pending: Turn | None = None  # whose head has been edited, but not been sent to its end
         self._rest: Edit | None = None  # what of that edit is still to be sent, before anything else
         self._begun = 0
+        self._resting: Group | None = None  # CLIENT: who may use it for the next call
         self._seen = 0  # requests read
         self._sending: Plan | None = None  # a call that sends is under way
         self.identity = identity
@@ -76,9 +78,24 @@ class Dialogue:
         """A thread connects: what it works for owns the first request."""
         self._untag()
         self.connector = thread
-        self.tag = thread.cause(None)
+        self.tag = None if thread.group.migrates else thread.cause(None)
         if self.tag is not None:
             self.tag.waiting += 1
+
+    def starts(self, now: int) -> None:
+        """The connection is new: no byte has gone over it. (A socket that is connected again is left alone.)"""
+        if self.side is None:
+            self.known_start = True
+        else:
+            self.give_up(now=now)
+
+    def _rests(self, group: Group | None) -> None:
+        """Whether it waits for its next call, and in which process."""
+        if self._resting is not None:
+            self._resting.spare[self.peer] -= 1
+        self._resting = group
+        if group is not None:
+            group.spare[self.peer] += 1
 
     def _untag(self) -> None:
         if self.tag is not None:
@@ -96,8 +113,9 @@ class Dialogue:
         self.opaque = True
 
     def fail(self, error_type: str, now: int) -> None:
-        """There will be no (more) response to what is unanswered."""
+        """There will be no (more) response to what is unanswered, and no further call."""
         self._untag()
+        self._rests(None)
         while self._turns:
             turn = self._turns.popleft()
             if turn.recorded and self.side is not None:
@@ -137,6 +155,8 @@ class Dialogue:
             self._response_events(scan(self._responses, source, count), now)
             if self._responses.opaque:
                 self.give_up(now=now)
+            elif not self._turns:
+                self._rests(thread.group)
             return
         if self._requests.idle:
             self._begun = now
@@ -201,6 +221,8 @@ class Dialogue:
 
     def _cause(self, thread: Thread, about: tuple[object, bytes, bytes], first: bool) -> Request | None:
         """Rule 2: the first request of a connection belongs to what connected it; later ones to the thread's work."""
+        if thread.group.migrates:
+            return thread.cause(about)
         if self.fresh and first and self.connector is not None:
             if self.tag is not None:
                 return self.tag if self.tag.open and self._agrees(thread, self.tag) else None
@@ -277,6 +299,7 @@ class Dialogue:
             return
         turn.called = True
         self._untag()
+        self._rests(None)
         self.fresh = False
         thread.called(errand(self.peer, head))
         if turn.request is not None:
@@ -365,4 +388,3 @@ class Dialogue:
     def _message_end(self, turn: Turn, is_response: bool, body_size: int, now: int) -> None:
         if turn.recorded and self.side is not None:
             self._record(Kind.MESSAGE_END, now, turn, MessageEnd(self.side, is_response, body_size))
-

@@ -5,9 +5,10 @@ What is proven, in the order it is asked:
 1. A thread that read a request's last head byte, or any of its body, works for that request until the response ends.
 2. Reading the response to a call made for a request puts the thread that serves the request back to work on it.
 3. A thread that serves several requests at once (an event loop) tells nothing by itself: the request touched last is
-   the cause only where every other one is known to wait for a call of its own.
+   the cause only where every other one is known to wait for a call of its own. Where it was a response that was read
+   last, there must also be a connection to spare: else the one just freed may be given to a call that was queued.
 4. Where the runtime moves tasks between threads (a Go program) a thread tells nothing at all: the cause is known only
-   where exactly one request of the whole process doesn't wait.
+   where the whole process serves exactly one request.
 5. What a loop does while it serves nothing is its own errand, and never becomes a request's, even when it is repeated
    while requests are served.
 6. A forked process works for the request its parent was serving. A new thread does so for its first call, if its
@@ -18,11 +19,14 @@ Everything else stays unbound: a wrong parent is worse than none.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rbinder.binder.context import SpanContext
 from rbinder.binder.propagation import Inbound
 
 Errand = tuple[object, bytes, bytes]  # peer, method, path: what a call is about, without its query
 _MOST_ERRANDS = 256
+_TO_SPARE = 2  # connections to a peer that wait: the one about to be used, and another that nobody queues for
 
 
 class Request:
@@ -42,37 +46,35 @@ class Request:
 class Group:
     """The threads of one process, as far as binding is concerned.
 
-    `migrates`: the runtime moves tasks between threads. `begun` counts the requests there have been.
+    `migrates`: the runtime moves tasks between threads. `begun` counts the requests there have been. `spare` counts by
+    peer the connections that wait for their next call.
     """
 
-    __slots__ = ("acts_alone", "begun", "migrates", "requests")
+    __slots__ = ("acts_alone", "begun", "migrates", "requests", "spare")
 
     def __init__(self, migrates: bool = False) -> None:
         self.migrates = migrates
         self.requests: list[Request] = []
         self.begun = 0
         self.acts_alone = False
+        self.spare: Counter[object] = Counter()
 
     def sole_candidate(self) -> Request | None:
-        """The one open request that doesn't wait for a call; with none, the only open request at all."""
-        if self.acts_alone:
-            return None
-        idle = [request for request in self.requests if not request.waiting]
-        if len(idle) == 1:
-            return idle[0]
-        return self.requests[0] if not idle and len(self.requests) == 1 else None
+        """The only open request. (That all others wait would prove nothing: a task may have several calls to make.)"""
+        return self.requests[0] if len(self.requests) == 1 and not self.acts_alone else None
 
 
 class Thread:
     """What one thread is known to work for."""
 
-    __slots__ = ("_borrowed", "_borrowed_at", "_current", "_errands", "group", "interleaves", "serving")
+    __slots__ = ("_answered", "_borrowed", "_borrowed_at", "_current", "_errands", "group", "interleaves", "serving")
 
     def __init__(self, group: Group) -> None:
         self.group = group
         self.serving: list[Request] = []
         self.interleaves = False  # it has served several connections at once
         self._current: Request | None = None
+        self._answered = False  # it was by a response that the current request became so
         self._borrowed: Request | None = None
         self._borrowed_at = -1  # what the group's `begun` was then; -1: a process of its own, where it doesn't matter
         self._errands: set[Errand] = set()
@@ -90,7 +92,7 @@ class Thread:
                 if request.home is not None:
                     request.home.forget(request)
                 self._adopt(request)
-            self._current = request
+            self._current, self._answered = request, False
 
     def resume(self, request: Request | None) -> None:
         """A response to a call made for `request` (None: for nobody known) has been read here."""
@@ -98,7 +100,7 @@ class Thread:
             if self.interleaves:
                 self._current = None
         elif request.open and request.home is self:
-            self._current = request
+            self._current, self._answered = request, True
 
     def _adopt(self, request: Request) -> None:
         home, request.home = request.home, self
@@ -110,7 +112,7 @@ class Thread:
             self.interleaves = True
         self.serving.append(request)
         if len(self.serving) == 1 or self.interleaves:
-            self._current = request
+            self._current, self._answered = request, False
 
     def forget(self, request: Request) -> None:
         """The request is over, or is served elsewhere now."""
@@ -144,9 +146,11 @@ class Thread:
             return self._borrowed_cause()
         if self.interleaves and errand in self._errands:
             return None
-        for other in self.serving:
-            if other is not current and not other.waiting:
-                return None
+        others = [other for other in self.serving if other is not current]
+        if not all(other.waiting for other in others):
+            return None
+        if others and self._answered and errand is not None and self.group.spare[errand[0]] < _TO_SPARE:
+            return None
         return current
 
     def _borrowed_cause(self) -> Request | None:

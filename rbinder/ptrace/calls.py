@@ -14,9 +14,19 @@ from typing import TYPE_CHECKING
 
 from rbinder.ptrace import memory, nested
 from rbinder.ptrace.connections import parse_address
-from rbinder.ptrace.exchange import map_scratch, send_pieces
+from rbinder.ptrace.exchange import map_scratch
 from rbinder.ptrace.lookups import Lookup
-from rbinder.ptrace.memory import Buffers, Vectors
+from rbinder.ptrace.transfer import (
+    MSG_TRUNC,
+    NOT_OF_THE_STREAM,
+    NOT_TO_TOUCH,
+    as_int,
+    move,
+    receive,
+    receive_messages,
+    send,
+    send_messages,
+)
 
 if TYPE_CHECKING:
     from rbinder.ptrace.engine import Engine
@@ -25,172 +35,90 @@ if TYPE_CHECKING:
 Arguments = tuple[int, ...]
 Handler = Callable[["Engine", "Tracee", Arguments], None]
 
-# linux/socket.h
-MSG_OOB, MSG_PEEK, MSG_ZEROCOPY = 0x1, 0x2, 0x4000000
-_MESSAGE_VECTOR = 64  # struct mmsghdr: a struct msghdr, and the length of what went through
 CLOSE_RANGE_CLOEXEC = 4  # linux/close_range.h
-
-
-def _int(value: int) -> int:
-    """A register's low half as a C int."""
-    value &= 0xFFFFFFFF
-    return value - (1 << 32) if value >> 31 else value
 
 
 # -- receiving
 
 
-def _receive(engine: Engine, tracee: Tracee, descriptor: int, vectors: Callable[[], Vectors]) -> None:
-    connection = engine.lookup(tracee, _int(descriptor))
-    if connection is None:
-        return
-
-    def finish(tracee: Tracee, result: int) -> None:
-        if result > 0:
-            engine.received(tracee, connection, Buffers(tracee.tid, vectors()), result)
-        elif result == 0:
-            engine.ended(tracee, connection)
-        else:
-            engine.broken(tracee, connection, -result)
-
-    tracee.finish = finish
-
-
 def read(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
     descriptor, buffer, size = arguments[:3]
     if size:
-        _receive(engine, tracee, descriptor, lambda: [(buffer, size)])
+        receive(engine, tracee, descriptor, lambda: [(buffer, size)])
 
 
 def readv(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
-    _receive(engine, tracee, arguments[0], lambda: memory.vectors(tracee.tid, arguments[1], arguments[2]))
+    receive(engine, tracee, arguments[0], lambda: memory.vectors(tracee.tid, arguments[1], arguments[2]))
 
 
 def recvfrom(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
     descriptor, buffer, size, flags = arguments[:4]
-    if size and not flags & (MSG_PEEK | MSG_OOB):
-        _receive(engine, tracee, descriptor, lambda: [(buffer, size)])
+    if size and not flags & NOT_OF_THE_STREAM:
+        receive(engine, tracee, descriptor, lambda: [(buffer, size)], dropped=bool(flags & MSG_TRUNC))
 
 
 def recvmsg(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
-    if not arguments[2] & (MSG_PEEK | MSG_OOB):
-        _receive(engine, tracee, arguments[0], lambda: memory.message_vectors(tracee.tid, arguments[1]))
+    descriptor, message, flags = arguments[:3]
+    if not flags & NOT_OF_THE_STREAM:
+        dropped = bool(flags & MSG_TRUNC)
+        receive(engine, tracee, descriptor, lambda: memory.message_vectors(tracee.tid, message), dropped)
 
 
 def recvmmsg(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
-    connection = engine.lookup(tracee, _int(arguments[0]))
-    if connection is None or arguments[3] & (MSG_PEEK | MSG_OOB):
-        return
-
-    def finish(tracee: Tracee, result: int) -> None:
-        for index in range(max(result, 0)):
-            address = arguments[1] + index * _MESSAGE_VECTOR
-            count = _message_length(tracee.tid, address)
-            if count > 0:
-                vectors = memory.message_vectors(tracee.tid, address)
-                engine.received(tracee, connection, Buffers(tracee.tid, vectors), count)
-
-    tracee.finish = finish
-
-
-def _message_length(tid: int, address: int) -> int:
-    """msg_len of a struct mmsghdr."""
-    data = memory.read(tid, address + 56, 4)
-    return int.from_bytes(data, "little")
+    if not arguments[3] & (NOT_OF_THE_STREAM | MSG_TRUNC):
+        receive_messages(engine, tracee, arguments[0], arguments[1])
 
 
 # -- sending
 
 
-def _send(engine: Engine, tracee: Tracee, descriptor: int, vectors: Callable[[], Vectors], name: str) -> None:
-    connection = engine.lookup(tracee, _int(descriptor))
-    if connection is None:
-        return
-    if isinstance(connection, Lookup):
-        connection.asked(time.monotonic_ns())
-        return
-    buffers = Buffers(tracee.tid, vectors())
-    if not buffers.total:
-        return
-    plan = engine.plan(tracee, connection, buffers)
-    if plan is None or plan.settled:
-        return
-    if plan.edits and not send_pieces(engine, tracee, connection, plan, name):
-        engine.not_edited(connection, plan)
-    elif not plan.edits:
-
-        def finish(tracee: Tracee, result: int) -> None:
-            engine.sent(tracee, connection, plan, result)
-
-        tracee.finish = finish
-
-
 def write(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
-    _send(engine, tracee, arguments[0], lambda: [(arguments[1], arguments[2])], "write")
+    send(engine, tracee, arguments[0], lambda: [(arguments[1], arguments[2])], "write")
 
 
 def writev(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
-    _send(engine, tracee, arguments[0], lambda: memory.vectors(tracee.tid, arguments[1], arguments[2]), "writev")
+    send(engine, tracee, arguments[0], lambda: memory.vectors(tracee.tid, arguments[1], arguments[2]), "writev")
 
 
 def sendto(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
     if arguments[4]:
-        engine.watch_lookup(tracee, _int(arguments[0]), arguments[4], arguments[5])
-    if not arguments[3] & (MSG_ZEROCOPY | MSG_OOB):
-        _send(engine, tracee, arguments[0], lambda: [(arguments[1], arguments[2])], "sendto")
-    elif arguments[3] & MSG_ZEROCOPY:
-        engine.hands_off(tracee, _int(arguments[0]))
+        engine.watch_lookup(tracee, as_int(arguments[0]), arguments[4], arguments[5])
+    if arguments[3] & NOT_TO_TOUCH:
+        engine.hands_off(tracee, as_int(arguments[0]))
+    else:
+        send(engine, tracee, arguments[0], lambda: [(arguments[1], arguments[2])], "sendto")
 
 
 def sendmsg(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
-    if not arguments[2] & (MSG_ZEROCOPY | MSG_OOB):
-        _send(engine, tracee, arguments[0], lambda: memory.message_vectors(tracee.tid, arguments[1]), "sendmsg")
-    elif arguments[2] & MSG_ZEROCOPY:
-        engine.hands_off(tracee, _int(arguments[0]))
+    if arguments[2] & NOT_TO_TOUCH:
+        engine.hands_off(tracee, as_int(arguments[0]))
+    else:
+        send(engine, tracee, arguments[0], lambda: memory.message_vectors(tracee.tid, arguments[1]), "sendmsg")
 
 
 def sendmmsg(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
-    """Several messages in one call: followed, never edited."""
-    connection = engine.lookup(tracee, _int(arguments[0]))
-    if connection is None:
-        return
-    if isinstance(connection, Lookup):
-        connection.asked(time.monotonic_ns())
-        return
-    connection.dialogue.known_start = False
-
-    def finish(tracee: Tracee, result: int) -> None:
-        for index in range(max(result, 0)):
-            address = arguments[1] + index * _MESSAGE_VECTOR
-            buffers = Buffers(tracee.tid, memory.message_vectors(tracee.tid, address))
-            count = _message_length(tracee.tid, address)
-            if count > 0 and (plan := engine.plan(tracee, connection, buffers)) is not None and not plan.settled:
-                engine.sent(tracee, connection, plan, count)
-
-    tracee.finish = finish
+    descriptor, messages, count, flags = arguments[:4]
+    if flags & NOT_TO_TOUCH:
+        engine.hands_off(tracee, as_int(descriptor))
+    elif count & 0xFFFFFFFF:
+        send_messages(engine, tracee, descriptor, messages, count & 0xFFFFFFFF)
 
 
 def sendfile(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
-    _moved(engine, tracee, arguments[0], inbound=False)
+    move(engine, tracee, arguments[0], inbound=False)
 
 
 def splice(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
-    _moved(engine, tracee, arguments[0], inbound=True)
+    move(engine, tracee, arguments[0], inbound=True)
     if tracee.finish is None:
-        _moved(engine, tracee, arguments[2], inbound=False)
-
-
-def _moved(engine: Engine, tracee: Tracee, descriptor: int, inbound: bool) -> None:
-    connection = engine.lookup(tracee, _int(descriptor))
-    if connection is not None and not isinstance(connection, Lookup):
-        tracee.finish = lambda tracee, result: connection.dialogue.moved(result, inbound, time.monotonic_ns())
+        move(engine, tracee, arguments[2], inbound=False)
 
 
 # -- descriptors
 
 
 def close(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
-    engine.closed(tracee, _int(arguments[0]))
+    engine.closed(tracee, as_int(arguments[0]))
 
 
 def close_range(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
@@ -201,13 +129,13 @@ def close_range(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
 
 
 def dup(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
-    connection = engine.lookup(tracee, _int(arguments[0]))
+    connection = engine.lookup(tracee, as_int(arguments[0]))
     if connection is not None:
         tracee.finish = lambda tracee, result: engine.opened(tracee, result, connection)
 
 
 def dup2(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
-    old, new = _int(arguments[0]), _int(arguments[1])
+    old, new = as_int(arguments[0]), as_int(arguments[1])
     if old == new:
         return
     connection = engine.lookup(tracee, old)
@@ -232,7 +160,7 @@ def connect(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
     _, address = parse_address(memory.read(tracee.tid, arguments[1], min(arguments[2] & 0xFFFFFFFF, 128)))
     if not address[0]:
         return
-    descriptor = _int(arguments[0])
+    descriptor = as_int(arguments[0])
     connection = engine.lookup(tracee, descriptor)
     if connection is None:
         engine.watch_lookup(tracee, descriptor, arguments[1], arguments[2])
@@ -245,6 +173,8 @@ def connect(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
     engine.connecting(tracee, connection, address)
 
     def finish(tracee: Tracee, result: int) -> None:
+        if result in (0, -errno.EINPROGRESS, -errno.EINTR):
+            connection.dialogue.starts(time.monotonic_ns())
         if result == -errno.EINPROGRESS:
             connection.connecting = True
         elif result in (0, -errno.EISCONN):
@@ -257,7 +187,7 @@ def connect(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
 
 def getsockopt(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
     """SOL_SOCKET, SO_ERROR: how a non-blocking connect turned out."""
-    connection = engine.lookup(tracee, _int(arguments[0]))
+    connection = engine.lookup(tracee, as_int(arguments[0]))
     if connection is None or isinstance(connection, Lookup) or not connection.connecting:
         return
 
@@ -270,8 +200,8 @@ def getsockopt(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
 
 
 def shutdown(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
-    connection = engine.lookup(tracee, _int(arguments[0]))
-    if connection is not None and not isinstance(connection, Lookup) and _int(arguments[1]) != 0:
+    connection = engine.lookup(tracee, as_int(arguments[0]))
+    if connection is not None and not isinstance(connection, Lookup) and as_int(arguments[1]) != 0:
         connection.dialogue.eof(inbound=False, now=time.monotonic_ns())
 
 

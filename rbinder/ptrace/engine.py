@@ -120,9 +120,8 @@ class Engine:
             self.connected(connection, errno.ETIMEDOUT, self.current)  # given up before it was decided
         if not dialogue.opaque and dialogue.side is Side.SERVER:
             dialogue.eof(inbound=False, now=now)
-        if dialogue.unanswered or dialogue.tag is not None:
-            gave_up = dialogue.side is Side.CLIENT and not dialogue.answering
-            dialogue.fail("timeout" if gave_up else "connection_closed", now)
+        gave_up = dialogue.side is Side.CLIENT and not dialogue.answering
+        dialogue.fail("timeout" if gave_up else "connection_closed", now)
         if connection.announced:
             self.sink.put(Record(Kind.CONNECTION_CLOSED, now, *self._whose(), dialogue.identity))
         self._by_identity.pop(dialogue.identity, None)
@@ -159,7 +158,6 @@ class Engine:
         connection.connect_start = now = time.monotonic_ns()
         connection.address = connection.dialogue.peer = address
         connection.lookup = tracee.process.answers.take(address[0], now)
-        connection.dialogue.known_start = True
         connection.dialogue.connecting(tracee.thread)
 
     def connected(self, connection: Connection, error: int, tracee: Tracee | None = None) -> None:

@@ -6,6 +6,9 @@ its own registers and a result in its own terms. A restarted call (ERESTARTSYS) 
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rbinder.binder.edits import pieces
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from rbinder.ptrace.engine import Engine
     from rbinder.ptrace.tracee import Tracee
 
+_MSG_DONTWAIT = 0x40  # linux/socket.h
+_ERESTARTSYS = -512  # linux/errno.h
 _PROT_READ_WRITE = 0x1 | 0x2  # mman.h
 _MAP_PRIVATE_ANONYMOUS_NORESERVE = 0x02 | 0x20 | 0x4000
 
@@ -45,15 +50,64 @@ def send_pieces(engine: Engine, tracee: Tracee, connection: Connection, plan: Pl
         space.release(slot)
         connection.writer = 0
         told = engine.sent(tracee, connection, plan, result)
+        if result > 0 and told == -errno.EAGAIN and _waits(tracee, before, name):
+            _go_on_waiting(engine, tracee, before)
+            return
+        if name == "sendmmsg" and told > 0:
+            memory.set_message_length(tracee.tid, before.argument(1), told)
+            told = 1
         Registers(tracee.tid, engine.layout).restore_call(before, told)
 
     tracee.finish = finish
     return True
 
 
+def _waits(tracee: Tracee, call: Registers, name: str) -> bool:
+    """Whether the program's call is one that waits for room rather than to fail with EAGAIN."""
+    if name not in ("write", "writev") and _flags(call, name) & _MSG_DONTWAIT:
+        return False
+    descriptor = call.argument(0) & 0xFFFFFFFF
+    fields = _proc_fields(f"/proc/{tracee.process.tgid}/fdinfo/{descriptor}")
+    return "flags" in fields and not int(fields["flags"], 8) & os.O_NONBLOCK
+
+
+def _go_on_waiting(engine: Engine, tracee: Tracee, before: Registers) -> None:
+    """Part of our bytes was sent, none of the program's, then the call was interrupted: a kernel that had sent nothing
+    would say ERESTARTSYS, and restart it or not, as the signal's handler wants it."""
+    fields = _proc_fields(f"/proc/{tracee.tid}/status")
+    pending = int(fields.get("SigPnd", "0"), 16) | int(fields.get("ShdPnd", "0"), 16)
+    registers = Registers(tracee.tid, engine.layout)
+    if pending & ~int(fields.get("SigBlk", "0"), 16):
+        registers.restore_call(before, _ERESTARTSYS)
+    else:
+        registers.repeat_call(before)
+
+
+def send_first_message(engine: Engine, tracee: Tracee, then: Callable[[Tracee, int], None]) -> None:
+    """Let the tracee's sendmmsg send its first message alone; `then` gets the result."""
+    before = Registers(tracee.tid, engine.layout)
+    arguments = (before.argument(0), before.argument(1), 1, before.argument(3))
+    Registers(tracee.tid, engine.layout).set_call(engine.numbers["sendmmsg"], arguments)
+
+    def finish(tracee: Tracee, result: int) -> None:
+        then(tracee, result)
+        Registers(tracee.tid, engine.layout).restore_call(before, result)
+
+    tracee.finish = finish
+
+
+def _proc_fields(path: str) -> dict[str, str]:
+    """The lines "name:\tvalue" of a file in /proc; none where it can't be read."""
+    try:
+        with open(path) as file:
+            return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+    except OSError:
+        return {}
+
+
 def _message(tid: int, registers: Registers, name: str) -> bytes:
     """The struct msghdr that the program sends, or the one that says the same as its sendto."""
-    if name == "sendmsg":
+    if name in ("sendmsg", "sendmmsg"):
         return memory.read(tid, registers.argument(1), scratch.MESSAGE_SIZE).ljust(scratch.MESSAGE_SIZE, b"\0")
     if name == "sendto":
         return b"".join(registers.argument(index).to_bytes(8, "little") for index in (4, 5)).ljust(56, b"\0")
@@ -64,8 +118,11 @@ def _call(engine: Engine, before: Registers, name: str, address: int, count: int
     descriptor = before.argument(0)
     if name in ("write", "writev"):
         return engine.numbers["writev"], (descriptor, address + scratch.MESSAGE_SIZE, count)
-    flags = before.argument(2 if name == "sendmsg" else 3)
-    return engine.numbers["sendmsg"], (descriptor, address, flags)
+    return engine.numbers["sendmsg"], (descriptor, address, _flags(before, name))
+
+
+def _flags(call: Registers, name: str) -> int:
+    return call.argument(2 if name == "sendmsg" else 3)
 
 
 def map_scratch(engine: Engine, tracee: Tracee) -> None:
@@ -74,11 +131,10 @@ def map_scratch(engine: Engine, tracee: Tracee) -> None:
     arguments = (0, scratch.SIZE, _PROT_READ_WRITE, _MAP_PRIVATE_ANONYMOUS_NORESERVE, 0xFFFFFFFFFFFFFFFF, 0)
     Registers(tracee.tid, engine.layout).set_call(engine.numbers["mmap"], arguments)
     space = tracee.process.scratch
-    space.address = -1  # not twice, whatever becomes of it
 
     def finish(tracee: Tracee, result: int) -> None:
-        if result > 0 or result < -4095:
-            space.address = result & 0xFFFFFFFFFFFFFFFF
+        if space.address <= 0:  # else another thread was faster: one mapping is enough
+            space.address = -1 if -4096 < result <= 0 else result & 0xFFFFFFFFFFFFFFFF
         Registers(tracee.tid, engine.layout).repeat_call(before)
 
     tracee.finish = finish

@@ -30,7 +30,7 @@ class Family:
         self.processes: dict[int, Process] = {root: process}
         self.early: dict[int, int] = {}
         self._privileged = is_privileged()
-        self._filters = _count_filters(_status(os.getpid()))  # of whoever started us
+        self._filters = _count_filters(status(os.getpid()))  # of whoever started us
 
     def born(self, parent: Tracee, tid: int, event: int) -> None:
         """`parent` has made a process or a thread."""
@@ -69,7 +69,7 @@ class Family:
     def adopt(self, tid: int) -> bool:
         """Find out from /proc whose child a tracee is that nobody told of; False: it is gone."""
         try:
-            fields = _status(tid)
+            fields = status(tid)
         except OSError:
             self.early.pop(tid, None)
             return False
@@ -163,7 +163,7 @@ class Family:
             self._leave(process.descriptors)
 
 
-def _status(pid: int) -> dict[str, str]:
+def status(pid: int) -> dict[str, str]:
     """The fields of /proc/PID/status (proc(5)). Raises OSError."""
     with open(f"/proc/{pid}/status") as file:
         return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
@@ -171,7 +171,7 @@ def _status(pid: int) -> dict[str, str]:
 
 def is_privileged() -> bool:
     """Whether a setuid program keeps its privilege below us: CAP_SYS_PTRACE is in force (execve(2))."""
-    return bool(int(_status(os.getpid())["CapEff"], 16) >> _CAP_SYS_PTRACE & 1)
+    return bool(int(status(os.getpid())["CapEff"], 16) >> _CAP_SYS_PTRACE & 1)
 
 
 def _count_filters(fields: dict[str, str]) -> int:

@@ -11,12 +11,14 @@ import os
 import signal
 import time
 
+from rbinder.control import DOORBELL
 from rbinder.ptrace import native
 from rbinder.ptrace.arch import Calls
 from rbinder.ptrace.calls import HANDLERS, Handler
 from rbinder.ptrace.engine import Engine
 from rbinder.ptrace.family import Family
 from rbinder.ptrace.native import PTRACE_CONT, PTRACE_LISTEN, PTRACE_SYSCALL
+from rbinder.ptrace.patience import Patience
 from rbinder.ptrace.subscriptions import SUBSCRIPTIONS
 from rbinder.ptrace.tracee import Tracee
 from rbinder.records import Kind, ProcessExit, Record
@@ -25,8 +27,9 @@ WALL = 0x40000000  # __WALL, wait(2): threads as well as processes
 _EVENTS = os.WNOHANG | os.WUNTRACED | WALL  # WUNTRACED: of children that nobody, or somebody else, traces
 _TRAP, _CALL = signal.SIGTRAP, signal.SIGTRAP | 0x80  # PTRACE_O_TRACESYSGOOD
 _STOPPING = frozenset((signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
-DOORBELL = signal.SIGUSR2  # somebody wants the loop's attention
 _WAKING = frozenset((signal.SIGCHLD, DOORBELL))
+_STEADY = 64  # stops without a pause between, after which it is asked whether the doorbell was rung
+_LEFT, _PASSED = -1, -2  # kinds of stop beside the numbers of calls whose exit is awaited: an exit; an entry
 
 
 class Observer:
@@ -70,7 +73,10 @@ class Loop:
         self._execs = {engine.numbers["execve"], engine.numbers["execveat"]}
         self.family = engine.family = Family(engine, root)
         engine.filtered = filtered
-        self._running = True  # the root process
+        self.root_stopped = False  # by job control
+        self._patience = Patience(_EVENTS)
+        self._last: int | None = None  # the kind of the last stop, where another may follow at once
+        self._dispatched = 0
 
     # -- waiting
 
@@ -81,11 +87,15 @@ class Loop:
             while missed:
                 self.dispatch(*missed.pop())
             try:
-                tid, status = os.waitpid(-1, _EVENTS)
+                tid, status = self._patience.next(self._last)
             except ChildProcessError:
                 return
+            self._last = None
             if tid:
                 self.dispatch(tid, status)
+                self._dispatched += 1
+                if self._dispatched % _STEADY == 0:
+                    self._glance()
             elif not self._idle():
                 return
 
@@ -110,6 +120,14 @@ class Loop:
         if info is not None and info.si_signo == DOORBELL:
             self._observer.rung()
         return True
+
+    def _glance(self) -> None:
+        """Tracees that are never idle don't keep us from what else is to be done."""
+        engine = self._engine
+        if signal.sigtimedwait((DOORBELL,), 0) is not None:
+            self._observer.rung()
+        if engine.failures.waiting:
+            engine.failures.settle(time.monotonic_ns())
 
     # -- dispatching
 
@@ -176,6 +194,7 @@ class Loop:
                 return  # let go by the handler
         elif self._is_exec(number, architecture) and self.family.let_go_for_exec(tracee, number, arguments):
             return
+        self._last = number if tracee.finish is not None else _PASSED
         self._go(tracee, PTRACE_SYSCALL if tracee.finish is not None else self._resume)
 
     def _is_exec(self, number: int, architecture: int) -> bool:
@@ -194,6 +213,7 @@ class Loop:
             finish, tracee.finish = tracee.finish, None
             tracee.in_call = False
             finish(tracee, self._calls.result(tracee.tid))
+            self._last = _LEFT
             self._go(tracee, self._resume)
         elif self._filtered or tracee.in_call:
             tracee.in_call = False
@@ -206,12 +226,12 @@ class Loop:
         """A stop by job control lasts until SIGCONT; every other stop of this kind is a new tracee's first."""
         if stop in _STOPPING:
             self._go(tracee, PTRACE_LISTEN)
-            if tracee.tid == self._root and self._running:
-                self._running = False
+            if tracee.tid == self._root and not self.root_stopped:
+                self.root_stopped = True
                 self._observer.stopped(stop)
         else:
             if tracee.tid == self._root:
-                self._running = True
+                self.root_stopped = False
             self._go(tracee, self._resume)
 
     def _signal(self, tracee: Tracee, number: int) -> None:

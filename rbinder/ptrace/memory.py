@@ -11,6 +11,8 @@ from rbinder.ptrace.native import IoVector, libc
 
 _WINDOW = 1 << 16  # bytes read at once
 IOV_MAX = 1024  # limits.h
+MESSAGE_VECTOR = 64  # bytes; struct mmsghdr: a struct msghdr, and the length of what went through
+_MESSAGE_LENGTH = 56  # offset of that length
 _buffer = ctypes.create_string_buffer(_WINDOW)
 _local = IoVector(ctypes.addressof(_buffer), 0)
 _remote = IoVector(0, 0)
@@ -123,3 +125,13 @@ def message_vectors(tid: int, address: int) -> Vectors:
         return []
     _, _, base, count = struct.unpack_from("<QQQI", data)
     return vectors(tid, base, count)
+
+
+def message_length(tid: int, address: int) -> int:
+    """msg_len of a struct mmsghdr."""
+    return int.from_bytes(read(tid, address + _MESSAGE_LENGTH, 4), "little")
+
+
+def set_message_length(tid: int, address: int, length: int) -> None:
+    """Set msg_len of a struct mmsghdr."""
+    write(tid, address + _MESSAGE_LENGTH, length.to_bytes(4, "little"))

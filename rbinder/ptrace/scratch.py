@@ -29,7 +29,7 @@ class Scratch:
     def copy(self) -> Scratch:
         """What a forked child finds at the same place."""
         other = Scratch()
-        other.address = self.address
+        other.address = max(self.address, 0)  # a mapping that was just being made is the parent's alone
         return other
 
     def take(self) -> int:

@@ -14,13 +14,13 @@ from rbinder.binder.sampling import create as create_sampler
 from rbinder.bpf.program import AUDIT_ARCH, build
 from rbinder.channel import Sink
 from rbinder.config import Config
-from rbinder.control import Control, Link
+from rbinder.control import DOORBELL, Control, Link
 from rbinder.inheritance import Inherited
 from rbinder.ptrace import native
 from rbinder.ptrace.arch import machine
 from rbinder.ptrace.engine import Engine
-from rbinder.ptrace.family import gains_privilege, is_privileged
-from rbinder.ptrace.loop import DOORBELL, Loop, Observer
+from rbinder.ptrace.family import gains_privilege, is_privileged, status
+from rbinder.ptrace.loop import Loop, Observer
 from rbinder.ptrace.start import Start
 from rbinder.ptrace.subscriptions import SUBSCRIPTIONS
 
@@ -157,10 +157,26 @@ class Tracer(Observer):
             kind, (number, code, sender) = message
             if kind is Control.SIGNAL:
                 self._pass_on(number, code, sender)
+            elif kind is Control.IS_IT_STOPPED:
+                self._confirm_stop(number)
             elif kind is Control.DETACHED:
                 _let_go_of_stderr()
             elif kind is Control.CONTAINER_ENDS:
                 self._kill_all()
+
+    def _confirm_stop(self, number: int) -> None:
+        try:
+            fields = status(self._root)
+        except OSError:
+            return  # it has ended meanwhile
+        if self._loop is not None and self._root in self._loop.family.tracees:
+            # ended by SIGCONT as soon as that is sent, although the loop will be told of it only later
+            continued = int(fields["ShdPnd"], 16) >> (signal.SIGCONT - 1) & 1
+            stopped = self._loop.root_stopped and not continued
+        else:
+            stopped = fields["State"].startswith("T")
+        if stopped:
+            self._link.send(Control.STILL_STOPPED, number)
 
     def _pass_on(self, number: int, code: int, sender: int) -> None:
         """A signal meant for the launcher alone is the program's; one sent to the whole group it has got already."""

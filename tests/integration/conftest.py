@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from harness import TARGETS
+from replays import Play, run_both
 
 Build = Callable[[str], Path]
 
@@ -46,3 +47,18 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 def trace_id() -> str:
     """A trace id that no other test uses."""
     return secrets.token_hex(16)
+
+
+@pytest.fixture(scope="session")
+def replay(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """tests/targets/replay.c, dynamically linked."""
+    out = tmp_path_factory.mktemp("replay") / "replay"
+    source = str(TARGETS / "replay.c")
+    subprocess.run(["gcc", "-O1", "-Wall", "-Wextra", "-o", str(out), source, "-lpthread"], check=True, timeout=120)
+    return out
+
+
+@pytest.fixture
+def play(replay: Path, engine: str, tmp_path: Path) -> Play:
+    """Runs a scenario by itself, then under rbinder; returns how it went there, and its connections."""
+    return lambda scenario: run_both(scenario, replay, engine, tmp_path)

@@ -6,6 +6,7 @@ A stop is a call's entry, counted under the call's name, or a call's exit, count
 from __future__ import annotations
 
 import re
+import signal
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -93,3 +94,17 @@ def test_a_read_from_what_is_no_socket_costs_its_one_stop(
     finished = rbinder.run(str(build("reads.c")), str(READS), str(path if kind == "file" else kind), options=["-vv"])
     expected = Counter(read=READS, write=1) if kind == "pipe" else Counter(read=READS)
     assert stops(finished) == expected
+
+
+def test_a_program_that_never_pauses_still_gets_the_signals_sent_to_rbinder(rbinder: Rbinder, build: Build) -> None:
+    command = f"echo $$; exec {build('reads.c')} 1000000000 /dev/zero"
+    program = rbinder.start("sh", "-c", command)
+    pid = until(lambda: program.finished().stdout, lambda: "the program's id").strip()
+
+    def calls() -> int:
+        found = re.search(r"^syscr: (\d+)$", Path(f"/proc/{pid}/io").read_text(), re.MULTILINE)
+        assert found is not None
+        return int(found[1])
+
+    until(lambda: calls() > 5000, lambda: "the program reads")
+    assert program.stop().status == 128 + signal.SIGTERM

@@ -6,7 +6,7 @@ const fs = require("node:fs/promises");
 
 const [port, backPort] = process.argv.slice(2, 4).map(Number);
 const shape = process.argv[4];
-const agent = new http.Agent({ keepAlive: true, maxSockets: shape === "limited" ? 3 : Infinity });
+const agent = new http.Agent({ keepAlive: true, maxSockets: shape.endsWith("limited") ? 3 : Infinity });
 const sleep = (limit) => new Promise((resolve) => setTimeout(resolve, Math.random() * limit));
 
 function call(id) {
@@ -28,6 +28,8 @@ const shapes = {
   nested: async (id) => [await call(id), await call(id)],
   limited: async (id) => [await call(id)],
 };
+shapes["fan-limited"] = shapes.fan;
+shapes["nested-limited"] = shapes.nested;
 
 http
   .createServer(async (request, response) => {

@@ -27,7 +27,7 @@ static void signals(FILE *out) {
     char line[256];
     FILE *status = fopen("/proc/self/status", "re");
     while (status && fgets(line, sizeof line, status))
-        if (!strncmp(line, "Sig", 3) || !strncmp(line, "ShdPnd", 6) || !strncmp(line, "Cap", 3)) fputs(line, out);
+        if ((!strncmp(line, "Sig", 3) && line[3] != 'Q') || !strncmp(line, "ShdPnd", 6) || !strncmp(line, "Cap", 3)) fputs(line, out);
     if (status) fclose(status);
 }
 
