@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +75,18 @@ def children(pid: int) -> list[int]:
     return sorted(seen.pid for seen in everybody if seen is not None and seen.parent == pid)
 
 
+def descendants(pid: int) -> list[int]:
+    """All processes below `pid`, the lowest first."""
+    below = children(pid)
+    return [lower for child in below for lower in descendants(child)] + below
+
+
+def _send(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
 class Program:
     """A running command. `stop` ends it, and returns what it said on stderr."""
 
@@ -91,25 +103,28 @@ class Program:
                 cwd=ROOT,
             )
 
-    def wait_for_port(self, port: int) -> None:
-        """Return when somebody listens there. Raises Failure."""
+    def connection(self, port: int) -> socket.socket:
+        """The first connection that is taken there. Raises Failure."""
         end = time.monotonic() + DEADLINE
         while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    return
-            if self.process.poll() is not None or time.monotonic() > end:
-                raise Failure(f"{' '.join(self._command)} doesn't listen: {self._stderr.read_text()}")
-            time.sleep(_POLL)
+            try:
+                return socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+            except ConnectionRefusedError:
+                if self.process.poll() is not None or time.monotonic() > end:
+                    raise Failure(f"{' '.join(self._command)} doesn't listen: {self._stderr.read_text()}") from None
+                time.sleep(_POLL)
 
     def stop(self) -> str:
-        """SIGTERM, and SIGKILL for what doesn't heed it."""
+        """SIGTERM, and SIGKILL for all that doesn't heed it.
+
+        The lowest process gets it, and who started that one ends with it: strace, told itself, would leave it behind.
+        """
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            _send([*descendants(self.process.pid), self.process.pid][:1], signal.SIGTERM)
             try:
                 self.process.wait(DEADLINE)
             except subprocess.TimeoutExpired:
-                self.process.kill()
+                _send([*descendants(self.process.pid), self.process.pid], signal.SIGKILL)
                 self.process.wait()
         return self._stderr.read_text(errors="replace")
 
@@ -126,7 +141,7 @@ class Programs(ExitStack):
         program = Program(command, extra, self.directory)
         self.callback(program.stop)
         if port:
-            program.wait_for_port(port)
+            program.connection(port).close()
         return program
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections import Counter
 
 from pairs import Pair
-from programs import DEADLINE, Failure, Programs, free_port, rbinder
+from programs import Failure, Programs, free_port, rbinder
 
 REQUESTS = 200
 
@@ -15,13 +14,13 @@ REQUESTS = 200
 def counted(programs: Programs, pair: Pair, back: int, requests: int) -> Counter[str]:
     """All stops, by name, of a front that is asked so often on one connection."""
     port = free_port()
-    front = programs.start([*rbinder("-vv", "-x", "none"), *pair.command(port, back)], port)
-    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as connection:
+    front = programs.start([*rbinder("-vv", "-x", "none"), *pair.command(port, back)])
+    with front.connection(port) as connection:  # no probe before it: nothing but the requests may differ
         for number in range(requests):
             connection.sendall(b"GET /work?id=%d HTTP/1.1\r\nHost: front\r\n\r\n" % number)
             if not connection.recv(65536).startswith(b"HTTP/1.1 200"):
                 raise Failure(f"{pair.name} doesn't answer")
-    said = re.search(r"\d+ stops: (.*)", front.stop())
+        said = re.search(r"\d+ stops: (.*)", front.stop())
     if said is None:
         raise Failure("rbinder doesn't tell its stops")
     return Counter({name: int(count) for name, count in (entry.split() for entry in said[1].split(", "))})

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pairs import Pair
 from programs import DEADLINE, Failure, Program, Programs, Role, Seen, free_port, rbinder, roles
 
-ROUNDS = 5
-MILLISECONDS = 500  # of load, each time
+ROUNDS = 7
+MILLISECONDS = 600  # of load, each time
 CONNECTIONS = (1, 8)
 UNTOUCHED, AGAIN, RBINDER, STRACE = "untouched", "untouched again", "rbinder", "strace"
 WAYS = (UNTOUCHED, AGAIN, RBINDER, STRACE)

@@ -15,7 +15,6 @@ import struct
 import time
 from collections.abc import Callable
 from select import POLLIN, poll
-from shutil import which
 
 from rbinder.channel import open_pipe
 from rbinder.config import Config
@@ -23,6 +22,7 @@ from rbinder.control import DOORBELL, Control, Link
 from rbinder.errors import CommandNotExecutable, CommandNotFound, EngineUnavailable
 from rbinder.inheritance import inherit
 
+_CAN_ASK = os.access in os.supports_effective_ids
 _SI_USER = 0  # asm-generic/siginfo.h: sent by kill(2); what the kernel itself sends is positive
 _SIGNAL_RECORD = struct.Struct("<IiiI112x")  # struct signalfd_siginfo: signo, errno, code, pid, ...
 _TRACER_KILLED = "the tracer was killed, and the program with it (its calls can't go on without a tracer)"
@@ -58,29 +58,29 @@ def run(config: Config) -> int:
     os.close(writer)
     theirs.close()
 
-    def start_collector() -> int:
+    def start_collector() -> tuple[int, int]:
+        """Its process id, and a descriptor that is readable when it has ended (pidfd_open is refused in containers)."""
+        ended, alive = os.pipe()
         pid = _fork(collect)
+        os.close(alive)
         os.close(reader)
-        return pid
+        return pid, ended
 
     return Launcher(config, ours, tracer, start_collector).wait()
 
 
 def find(command: str, path: str) -> str:
     """The file a command names, as execvp(3) finds it. Raises CommandNotFound, CommandNotExecutable."""
-    if "/" in command:
-        candidates = [command]
-    else:
-        candidates = [os.path.join(folder or ".", command) for folder in path.split(os.pathsep)]
-        found = which(command, path=path)
-        if found:
-            return found
+    folders = [""] if "/" in command else path.split(os.pathsep)
+    candidates = [os.path.join(folder, command) if folder else command for folder in folders]
+    for candidate in candidates:
+        # with the rights in force, as execve(2) asks: capabilities may give what the real user has not
+        if os.path.isfile(candidate) and os.access(candidate, os.X_OK, effective_ids=_CAN_ASK):
+            return candidate
     for candidate in candidates:
         if os.path.isdir(candidate) and "/" in command:
             raise CommandNotExecutable(f"{command} is a directory: give a command to run")
         if os.path.isfile(candidate):
-            if "/" in command and os.access(candidate, os.X_OK):
-                return candidate
             raise CommandNotExecutable(f"{candidate} can't be executed: it has no execute permission (chmod +x)")
     raise CommandNotFound(f"{command} was not found: check its spelling{'' if '/' in command else ' and PATH'}")
 
@@ -136,7 +136,7 @@ def _say(sentence: str) -> None:
 class Launcher:
     """Waits for the program's end, and does what its parent expects of it meanwhile."""
 
-    def __init__(self, config: Config, link: Link, tracer: int, start_collector: Callable[[], int]) -> None:
+    def __init__(self, config: Config, link: Link, tracer: int, start_collector: Callable[[], tuple[int, int]]) -> None:
         from rbinder.ptrace.native import signalfd  # imported late, like all that the start can do without
 
         self._config = config
@@ -145,7 +145,7 @@ class Launcher:
         self._start_collector = start_collector
         self._collector = 0
         self._collector_end = -1
-        self._collector_status = 0
+        self._collector_status: int | None = None
         self._signals = signalfd(frozenset(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
         self._status: int | None = None
 
@@ -159,8 +159,7 @@ class Launcher:
                 if descriptor == self._signals:
                     self._take_signals()
                 elif not self._take_messages():
-                    watch.unregister(self._link.descriptor)
-                    self._reap(block=True)
+                    watch.unregister(self._link.descriptor)  # its end follows, as a SIGCHLD
         return self._end(self._status)
 
     # -- messages
@@ -188,8 +187,7 @@ class Launcher:
     def _collect(self) -> None:
         """Start the collector, once: the program runs already, so its imports delay nobody."""
         if not self._collector:
-            self._collector = self._start_collector()
-            self._collector_end = os.pidfd_open(self._collector)
+            self._collector, self._collector_end = self._start_collector()
 
     def _failed(self, number: int) -> None:
         raise_for = f"{self._config.command[0]} can't be executed: {os.strerror(number)}"
@@ -239,11 +237,11 @@ class Launcher:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
         signal.pthread_sigmask(signal.SIG_BLOCK, {number})
 
-    def _reap(self, block: bool = False) -> None:
+    def _reap(self) -> None:
         """Take note of every child that has ended; process 1 has orphans as well."""
         while True:
             try:
-                pid, status = os.waitpid(self._tracer if block else -1, 0 if block else os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if not pid:
@@ -251,9 +249,8 @@ class Launcher:
             if pid == self._collector:
                 self._collector_status = status
             elif pid == self._tracer:
-                self._tracer = -1
+                self._tracer = 0
                 self._tracer_ended(status)
-                return
 
     def _tracer_ended(self, status: int) -> None:
         self._take_messages()
@@ -286,6 +283,8 @@ class Launcher:
             os.kill(self._collector, signal.SIGKILL)
             _say("the last spans could not be handed over in time: they are lost")
             return
-        self._reap()
+        while self._collector_status is None:  # its pipe has closed: it is about to be a zombie
+            signal.sigtimedwait((signal.SIGCHLD,), 0.01)
+            self._reap()
         if os.WIFSIGNALED(self._collector_status):
             _say("the collector was killed: the spans it had not exported are lost")

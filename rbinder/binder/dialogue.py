@@ -264,8 +264,6 @@ class Dialogue:
         self._keep_rest(plan, taken)
         if not self.opaque:
             self._requests_sent(plan, plan.scanned, taken.program, now)
-        if self._pending is not None and self._pending.called:
-            self._pending = None
         # Some of ours went out and none of the program's: 0 would mean a closed connection.
         return taken.program or -errno.EAGAIN
 
@@ -289,6 +287,8 @@ class Dialogue:
                 turn = next(turns, None)
                 if turn is not None:
                     self._called(plan.thread, turn, event, now)
+                    if turn is self._pending:
+                        self._pending = None
             elif isinstance(event, End) and self._turns and event.body_size:
                 self._message_end(self._turns[-1], False, event.body_size, now)
         if self._requests.opaque and not self._turns:

@@ -34,6 +34,10 @@ _SECRET_QUERY = re.compile(
 )
 _CREDENTIALS = re.compile(rb"\A((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)?[^/?#]*@")
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
+# An allowed line that the next one doesn't continue (obs-fold), with no CR or NUL in its value.
+_ALLOWED_LINE = re.compile(
+    rb"\n(" + rb"|".join(sorted(ALLOWED, reverse=True)) + rb"):([^\r\n\0]*)\r*(?=\n(?![ \t])|\Z)", re.IGNORECASE
+)
 _WHITESPACE = bytes.maketrans(b"\v\f", b"  ")  # h11 takes neither in a value
 
 
@@ -44,19 +48,14 @@ def reduce_head(raw: bytes, limit: int) -> bytes:
     within itself. Lines continued by obs-fold are left out. Returns b"" if `raw` doesn't begin with a start line that
     scanners accept.
     """
-    first, _, rest = raw.partition(b"\n")
-    line = _start_line(first + b"\n", limit - 2)
+    end = raw.find(b"\n")
+    line = _start_line(raw[: end + 1] if end >= 0 else raw + b"\n", limit - 2)
     if not line:
         return b""
     kept = [line]
     room = limit - 2 - len(line)
-    lines = rest.split(b"\n")
-    for index, text in enumerate(lines):
-        if lines[index + 1 : index + 2] and lines[index + 1][:1] in (b" ", b"\t"):
-            continue
-        text = _field(text)
-        if not text:
-            continue
+    for name, value in _ALLOWED_LINE.findall(raw, max(end, 0)):
+        text = _field(name.lower(), value)
         room -= len(text)
         if room < 0:
             break
@@ -85,15 +84,9 @@ def _start_line(line: bytes, limit: int) -> bytes:
     return b"%s %s HTTP/%s\r\n" % (method, target[: max(room, 1)], version)
 
 
-def _field(line: bytes) -> bytes:
-    """An allowed header line ending in CRLF, else b""."""
-    name, colon, value = line.partition(b":")
-    name = name.lower()
-    if not colon or name not in ALLOWED:
-        return b""
-    value = value.strip(b" \t\r\v\f")
-    if b"\r" in value or b"\0" in value:
-        return b""
+def _field(name: bytes, value: bytes) -> bytes:
+    """A header line ending in CRLF."""
+    value = value.strip(b" \t\v\f")
     if name == b"host":
         value = value.rpartition(b"@")[2]
     return b"%s: %s\r\n" % (name, value)

@@ -57,6 +57,13 @@ class Registers:
         vector = IoVector(ctypes.addressof(self.words), ctypes.sizeof(self.words))
         ptrace(PTRACE_GETREGSET, tid, _NT_PRSTATUS, ctypes.addressof(vector))
 
+    def copy(self) -> Registers:
+        """The same registers of the same tracee, to be changed and stored."""
+        other = Registers.__new__(Registers)
+        other._tid, other._layout = self._tid, self._layout
+        other.words = type(self.words).from_buffer_copy(self.words)
+        return other
+
     def store(self) -> None:
         """Write the registers back."""
         vector = IoVector(ctypes.addressof(self.words), ctypes.sizeof(self.words))
@@ -82,23 +89,19 @@ class Registers:
             vector = IoVector(ctypes.addressof(call), ctypes.sizeof(call))
             ptrace(PTRACE_SETREGSET, self._tid, _NT_ARM_SYSTEM_CALL, ctypes.addressof(vector))
 
-    def restore_call(self, before: Registers, result: int) -> None:
-        """At the exit of an exchanged call: the program finds its own registers, and `result`."""
-        self.words[self._layout.number] = before.words[self._layout.number]
-        for index in self._layout.arguments:
-            self.words[index] = before.words[index]
-        self.words[self._layout.result] = result & 0xFFFFFFFFFFFFFFFF
-        self.store()
+    def leave_call(self, result: int) -> None:
+        """At the exit of an exchanged call, with the registers of its entry: the program finds them, and `result`."""
+        registers = self.copy()
+        registers.words[self._layout.result] = result & 0xFFFFFFFFFFFFFFFF
+        registers.store()
 
-    def repeat_call(self, before: Registers) -> None:
-        """At the exit of an exchanged call: enter the kernel once more, with the program's own call."""
-        layout = self._layout
-        ctypes.memmove(self.words, before.words, ctypes.sizeof(self.words))
-        self.words[layout.counter] = before.words[layout.counter] - layout.instruction_size
+    def repeat_call(self) -> None:
+        """At the exit of an exchanged call, with the registers of its entry: enter the kernel again, for that call."""
+        registers, layout = self.copy(), self._layout
+        registers.words[layout.counter] -= layout.instruction_size
         if layout.result != layout.arguments[0]:
-            self.words[layout.result] = before.words[layout.number]
-        self.words[layout.number] = before.words[layout.number]
-        self.store()
+            registers.words[layout.result] = self.words[layout.number]
+        registers.store()
 
     @property
     def result(self) -> int:

@@ -108,9 +108,11 @@ class Connections:
 
 
 def socket_inode(tgid: int, descriptor: int) -> str | None:
-    """`socket:[12345]` for a socket, else None."""
+    """`socket:[12345]` for a socket, else None. Raises PermissionError where the process may not be looked at."""
     try:
         target = os.readlink(f"/proc/{tgid}/fd/{descriptor}")
+    except PermissionError:
+        raise
     except OSError:
         return None
     return target if target.startswith("socket:[") else None

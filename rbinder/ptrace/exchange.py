@@ -43,7 +43,7 @@ def send_pieces(engine: Engine, tracee: Tracee, connection: Connection, plan: Pl
         space.release(slot)
         return False
     number, arguments = _call(engine, before, name, address, count)
-    Registers(tracee.tid, engine.layout).set_call(number, arguments)
+    before.copy().set_call(number, arguments)
     connection.writer = tracee.tid
 
     def finish(tracee: Tracee, result: int) -> None:
@@ -51,12 +51,12 @@ def send_pieces(engine: Engine, tracee: Tracee, connection: Connection, plan: Pl
         connection.writer = 0
         told = engine.sent(tracee, connection, plan, result)
         if result > 0 and told == -errno.EAGAIN and _waits(tracee, before, name):
-            _go_on_waiting(engine, tracee, before)
+            _go_on_waiting(tracee, before)
             return
         if name == "sendmmsg" and told > 0:
             memory.set_message_length(tracee.tid, before.argument(1), told)
             told = 1
-        Registers(tracee.tid, engine.layout).restore_call(before, told)
+        before.leave_call(told)
 
     tracee.finish = finish
     return True
@@ -71,27 +71,26 @@ def _waits(tracee: Tracee, call: Registers, name: str) -> bool:
     return "flags" in fields and not int(fields["flags"], 8) & os.O_NONBLOCK
 
 
-def _go_on_waiting(engine: Engine, tracee: Tracee, before: Registers) -> None:
+def _go_on_waiting(tracee: Tracee, before: Registers) -> None:
     """Part of our bytes was sent, none of the program's, then the call was interrupted: a kernel that had sent nothing
     would say ERESTARTSYS, and restart it or not, as the signal's handler wants it."""
     fields = _proc_fields(f"/proc/{tracee.tid}/status")
     pending = int(fields.get("SigPnd", "0"), 16) | int(fields.get("ShdPnd", "0"), 16)
-    registers = Registers(tracee.tid, engine.layout)
     if pending & ~int(fields.get("SigBlk", "0"), 16):
-        registers.restore_call(before, _ERESTARTSYS)
+        before.leave_call(_ERESTARTSYS)
     else:
-        registers.repeat_call(before)
+        before.repeat_call()
 
 
 def send_first_message(engine: Engine, tracee: Tracee, then: Callable[[Tracee, int], None]) -> None:
     """Let the tracee's sendmmsg send its first message alone; `then` gets the result."""
     before = Registers(tracee.tid, engine.layout)
     arguments = (before.argument(0), before.argument(1), 1, before.argument(3))
-    Registers(tracee.tid, engine.layout).set_call(engine.numbers["sendmmsg"], arguments)
+    before.copy().set_call(engine.numbers["sendmmsg"], arguments)
 
     def finish(tracee: Tracee, result: int) -> None:
         then(tracee, result)
-        Registers(tracee.tid, engine.layout).restore_call(before, result)
+        before.leave_call(result)
 
     tracee.finish = finish
 
@@ -129,12 +128,12 @@ def map_scratch(engine: Engine, tracee: Tracee) -> None:
     """In place of the call the tracee is about to make, map the scratch pages; then the call is entered once more."""
     before = Registers(tracee.tid, engine.layout)
     arguments = (0, scratch.SIZE, _PROT_READ_WRITE, _MAP_PRIVATE_ANONYMOUS_NORESERVE, 0xFFFFFFFFFFFFFFFF, 0)
-    Registers(tracee.tid, engine.layout).set_call(engine.numbers["mmap"], arguments)
+    before.copy().set_call(engine.numbers["mmap"], arguments)
     space = tracee.process.scratch
 
     def finish(tracee: Tracee, result: int) -> None:
         if space.address <= 0:  # else another thread was faster: one mapping is enough
             space.address = -1 if -4096 < result <= 0 else result & 0xFFFFFFFFFFFFFFFF
-        Registers(tracee.tid, engine.layout).repeat_call(before)
+        before.repeat_call()
 
     tracee.finish = finish

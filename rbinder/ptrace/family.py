@@ -87,6 +87,8 @@ class Family:
     def replaced(self, tracee: Tracee, former: int) -> Tracee:
         """exec(2): the caller is its process's only thread now, under the process's id (`former`: its own before)."""
         tgid = tracee.tid
+        for tid in (former, *tracee.process.threads):
+            memory.forget(tid)
         if former != tgid and former in self.tracees:
             tracee = self.tracees.pop(former)
             tracee.tid = tgid
@@ -111,7 +113,7 @@ class Family:
         """The new image has a table of its own, without what was marked close-on-exec."""
         table = Descriptors()
         for descriptor, connection in old.entries.items():
-            if isinstance(connection, Connection) and socket_inode(process.tgid, descriptor) == connection.inode:
+            if isinstance(connection, Connection) and _inode(process.tgid, descriptor) == connection.inode:
                 table.entries[descriptor] = connection
                 connection.holders += 1
         self._leave(old)
@@ -155,12 +157,21 @@ class Family:
 
     def lost(self, tracee: Tracee) -> None:
         """The tracee has ended, or is not ours any more."""
+        memory.forget(tracee.tid)
         self.tracees.pop(tracee.tid, None)
         process = tracee.process
         process.threads.pop(tracee.tid, None)
         if not process.threads:
             self.processes.pop(process.tgid, None)
             self._leave(process.descriptors)
+
+
+def _inode(tgid: int, descriptor: int) -> str | None:
+    """None also where the new image may not be looked at (a file that is executable and not readable)."""
+    try:
+        return socket_inode(tgid, descriptor)
+    except PermissionError:
+        return None
 
 
 def status(pid: int) -> dict[str, str]:

@@ -44,8 +44,9 @@ class Observer:
     def stopped(self, signal_number: int) -> None:
         """The root process was stopped by this signal."""
 
-    def delivered(self, signal_number: int, code: int, sender: int) -> None:
-        """The root process is about to get a signal."""
+    def arriving(self, signal_number: int, code: int, sender: int) -> bool:
+        """The root process is about to get a signal; whether it shall."""
+        return True
 
     def rung(self) -> None:
         """The doorbell was rung."""
@@ -149,10 +150,18 @@ class Loop:
             self._stopped(tracee, stop, event)
         except ProcessLookupError:
             return  # killed meanwhile
+        except PermissionError:  # not dumpable (prctl(2), PR_SET_DUMPABLE), and we have no CAP_SYS_PTRACE
+            program = tracee.process.image.executable or "the program"
+            self._engine.say(f"{program} can't be looked at (it has made itself undumpable): it runs untraced")
+            self._go_on(tracee, stop, event)
         except Exception as error:  # fail open: whatever went wrong here, the program goes on
             self._engine.fault(error)
-            tracee.finish = None
-            self._go(tracee, self._resume, stop if not event and stop not in (_TRAP, _CALL) else 0)
+            self._go_on(tracee, stop, event)
+
+    def _go_on(self, tracee: Tracee, stop: int, event: int) -> None:
+        """From a stop that could not be dealt with."""
+        tracee.finish = None
+        self._go(tracee, self._resume, stop if not event and stop not in (_TRAP, _CALL) else 0)
 
     def _untraced_stop(self, tid: int, stop: int) -> None:
         """A child that was let go: one that made us its tracer (PTRACE_TRACEME) goes on; else it is job control's."""
@@ -237,7 +246,8 @@ class Loop:
     def _signal(self, tracee: Tracee, number: int) -> None:
         if tracee.process.tgid == self._root:
             code, sender = native.signal_sender(tracee.tid)
-            self._observer.delivered(number, code, sender)
+            if not self._observer.arriving(number, code, sender):
+                number = 0
         self._go(tracee, self._resume, number)
 
     def _event(self, tracee: Tracee, event: int) -> None:

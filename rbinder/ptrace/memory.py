@@ -43,37 +43,77 @@ def read(tid: int, address: int, size: int) -> bytes:
             address += len(piece)
             size -= len(piece)
         return b"".join(pieces)
-    _local.length = _remote.length = size
-    _remote.base = address
-    count = _readv(tid, _local_address, 1, _remote_address, 1, 0)
-    if count >= 0:
-        return bytes(_view[:count])
-    return _read_slowly(tid, address, size) if ctypes.get_errno() in (errno.ENOSYS, errno.EPERM) else b""
+    if not _files.preferred:
+        _local.length = _remote.length = size
+        _remote.base = address
+        count = _readv(tid, _local_address, 1, _remote_address, 1, 0)
+        if count >= 0:
+            return bytes(_view[:count])
+        if ctypes.get_errno() not in (errno.ENOSYS, errno.EPERM):
+            return b""
+    return _files.read(tid, address, size)
 
 
 def write(tid: int, address: int, data: bytes) -> bool:
     """Whether all of `data` (at most 64 KiB) is now at `address`."""
     size = len(data)
-    _view[:size] = data
-    _local.length = _remote.length = size
-    _remote.base = address
-    if _writev(tid, _local_address, 1, _remote_address, 1, 0) == size:
-        return True
-    try:
-        with open(f"/proc/{tid}/mem", "r+b", buffering=0) as file:
-            return os.pwrite(file.fileno(), data, address) == size
-    except OSError:
-        return False
+    if not _files.preferred:
+        _view[:size] = data
+        _local.length = _remote.length = size
+        _remote.base = address
+        if _writev(tid, _local_address, 1, _remote_address, 1, 0) == size:
+            return True
+    return _files.write(tid, address, data)
 
 
-def _read_slowly(tid: int, address: int, size: int) -> bytes:
-    """Where process_vm_readv is refused (a container's profile): the file a tracer may always open."""
-    try:
-        with open(f"/proc/{tid}/mem", "rb", buffering=0) as file:
-            return os.pread(file.fileno(), size, address)
-    except OSError:
-        return b""
+def forget(tid: int) -> None:
+    """The thread is gone, or has another address space now."""
+    _files.close(tid)
 
+
+class _Files:
+    """/proc/TID/mem, which a tracer may always open: for where process_vm_readv is refused (a container's profile).
+
+    An open file stays with the address space it was opened for: `close` it at an exec.
+    """
+
+    def __init__(self) -> None:
+        self.preferred = False  # the other way has been refused where this one worked
+        self._open: dict[int, int] = {}
+
+    def _descriptor(self, tid: int) -> int:
+        descriptor = self._open.get(tid)
+        if descriptor is None:
+            if len(self._open) >= _MOST_FILES:
+                self.close(next(iter(self._open)))
+            descriptor = self._open[tid] = os.open(f"/proc/{tid}/mem", os.O_RDWR)
+        return descriptor
+
+    def read(self, tid: int, address: int, size: int) -> bytes:
+        """As the function of that name."""
+        try:
+            data = os.pread(self._descriptor(tid), size, address)
+        except (OSError, OverflowError):
+            return b""
+        self.preferred = True
+        return data
+
+    def write(self, tid: int, address: int, data: bytes) -> bool:
+        """As the function of that name."""
+        try:
+            return os.pwrite(self._descriptor(tid), data, address) == len(data)
+        except (OSError, OverflowError):
+            return False
+
+    def close(self, tid: int) -> None:
+        """Close the thread's file, if there is one."""
+        descriptor = self._open.pop(tid, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+_MOST_FILES = 512
+_files = _Files()
 
 Vectors = list[tuple[int, int]]
 

@@ -85,7 +85,7 @@ class Remote:
     def restore(self) -> None:
         """Leave the tracee where it was: about to make its call, or in the middle of what it did."""
         if self._at_entry:
-            Registers(self._tid, self._layout).repeat_call(self._before)
+            self._before.repeat_call()
             return
         layout, words = self._layout, self._before.words
         result = self._before.result

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import time
-from collections import deque
 
 from rbinder.binder.binder import Binder
 from rbinder.binder.propagation import Propagation
@@ -21,11 +20,9 @@ from rbinder.ptrace.arch import machine
 from rbinder.ptrace.engine import Engine
 from rbinder.ptrace.family import gains_privilege, is_privileged, status
 from rbinder.ptrace.loop import Loop, Observer
+from rbinder.ptrace.passing import Passing
 from rbinder.ptrace.start import Start
 from rbinder.ptrace.subscriptions import SUBSCRIPTIONS
-
-_DELIVERIES = 64  # signals remembered to tell a group's signal from one that was meant for us alone
-_SAME_SIGNAL = 2.0  # seconds within which both copies of a group's signal arrive
 
 
 def environment() -> dict[bytes, bytes]:
@@ -46,7 +43,7 @@ class Tracer(Observer):
         self._link = link
         self._launcher = os.getppid()
         self._sink = Sink(records)
-        self._delivered: deque[tuple[int, int, int, float]] = deque(maxlen=_DELIVERIES)
+        self._passing = Passing(os.getpid(), self._has_pending, time.monotonic)
         self._ended = False
         self._root = 0
         self._start: Start | None = None
@@ -142,9 +139,9 @@ class Tracer(Observer):
         """The program was stopped: so is the launcher."""
         self._link.send(Control.STOPPED, signal_number)
 
-    def delivered(self, signal_number: int, code: int, sender: int) -> None:
-        """Remember what the program gets without us."""
-        self._delivered.append((signal_number, code, sender, time.monotonic()))
+    def arriving(self, signal_number: int, code: int, sender: int) -> bool:
+        """Whether it isn't the second copy of one signal."""
+        return self._passing.arriving((signal_number, code, sender))
 
     def rung(self) -> None:
         """The launcher has a message, or is gone."""
@@ -156,7 +153,8 @@ class Tracer(Observer):
                 return
             kind, (number, code, sender) = message
             if kind is Control.SIGNAL:
-                self._pass_on(number, code, sender)
+                if self._passing.meant_for_us((number, code, sender)):
+                    self._kill(self._root, number)
             elif kind is Control.IS_IT_STOPPED:
                 self._confirm_stop(number)
             elif kind is Control.DETACHED:
@@ -165,27 +163,24 @@ class Tracer(Observer):
                 self._kill_all()
 
     def _confirm_stop(self, number: int) -> None:
-        try:
-            fields = status(self._root)
-        except OSError:
-            return  # it has ended meanwhile
         if self._loop is not None and self._root in self._loop.family.tracees:
             # ended by SIGCONT as soon as that is sent, although the loop will be told of it only later
-            continued = int(fields["ShdPnd"], 16) >> (signal.SIGCONT - 1) & 1
-            stopped = self._loop.root_stopped and not continued
+            stopped = self._loop.root_stopped and not self._has_pending(signal.SIGCONT)
         else:
-            stopped = fields["State"].startswith("T")
+            stopped = self._status().get("State", "").startswith("T")
         if stopped:
             self._link.send(Control.STILL_STOPPED, number)
 
-    def _pass_on(self, number: int, code: int, sender: int) -> None:
-        """A signal meant for the launcher alone is the program's; one sent to the whole group it has got already."""
-        now = time.monotonic()
-        for delivery in self._delivered:
-            if delivery[:3] == (number, code, sender) and now - delivery[3] < _SAME_SIGNAL:
-                self._delivered.remove(delivery)
-                return
-        self._kill(self._root, number)
+    def _has_pending(self, number: int) -> bool:
+        """Whether a signal waits for the program."""
+        return bool(int(self._status().get("ShdPnd", "0"), 16) >> (number - 1) & 1)
+
+    def _status(self) -> dict[str, str]:
+        """The program's /proc/PID/status; nothing where it has ended."""
+        try:
+            return status(self._root)
+        except OSError:
+            return {}
 
     def _launcher_gone(self) -> None:
         """It was killed: so would the program have been."""

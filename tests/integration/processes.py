@@ -107,7 +107,7 @@ def tracer(launcher: int) -> int:
     return found[0]
 
 
-def collector(launcher: int) -> int:
+def exporter(launcher: int) -> int:
     """rbinder's process that exports: the launcher's other child."""
     others: list[int] = until(
         lambda: [c for c in children(launcher) if c != tracer(launcher)], lambda: f"{launcher} has a collector"

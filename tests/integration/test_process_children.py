@@ -15,7 +15,7 @@ from peers import not_found, peer
 from processes import UNFILTERED, UNSENT, below, children, end, run, same, tracer
 
 Build = Callable[[str], Path]
-CLIENT, SERVER = 3, 2
+CLIENT, SERVER = "CLIENT", "SERVER"
 
 
 @pytest.fixture
@@ -69,8 +69,9 @@ print(len(answers))
 
 PYTHON_CHILDREN = """
 import subprocess, sys
+curl = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", sys.argv[1]]
 for how in ({"close_fds": True}, {"close_fds": False}, {"start_new_session": True}, {"preexec_fn": lambda: None}):
-    done = subprocess.run(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", sys.argv[1]], capture_output=True, **how)
+    done = subprocess.run(curl, capture_output=True, **how)
     print(done.stdout.decode(), done.returncode)
 """
 

@@ -2,6 +2,7 @@
 //
 //   prctl, seccomp  installs a filter that kills it at any call but those it makes itself
 //   traceme         lets its parent trace it, as programs do that want no debugger
+//   raise           the same, then a signal that ends it
 //   undumpable      is not dumpable: /proc/PID is root's
 //   closed          closes every descriptor
 //   ring            sets up an io_uring
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -70,6 +72,10 @@ int main(int count, char **arguments) {
         printf("%ld %ld\n", first, second);
         fflush(stdout);
         return ask(port, 1);
+    }
+    if (!strcmp(mode, "raise")) {
+        ptrace(PTRACE_TRACEME, 0, 0, 0);
+        return raise(SIGUSR1);
     }
     if (!strcmp(mode, "undumpable")) return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) || ask(port, 1);
     if (!strcmp(mode, "closed")) {

@@ -1,0 +1,223 @@
+"""The rules of binding as short stories: what happened on which thread, and whose call it is then.
+
+A step is a verb and what it is about; requests are A, B, C (A2: another on A's connection), threads 1, 2, 3.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from rbinder.binder.context import SpanContext
+from rbinder.binder.propagation import Inbound
+from rbinder.binder.rules import Errand, Group, Request, Thread, finish
+
+PEER = ("127.0.0.1", 80)
+WORK: Errand = (PEER, b"GET", b"/work")
+CHORE: Errand = (PEER, b"GET", b"/chore")
+
+
+class Story:
+    """Threads, requests and calls by their names."""
+
+    def __init__(self, migrates: bool = False) -> None:
+        self.group = Group(migrates)
+        self.threads: dict[str, Thread] = {}
+        self.requests: dict[str, Request] = {}
+
+    def thread(self, name: str) -> Thread:
+        return self.threads.setdefault(name, Thread(self.group))
+
+    def request(self, name: str) -> Request:
+        if name not in self.requests:
+            connection = ord(name[0])
+            self.requests[name] = Request(SpanContext(bytes(16), bytes(8)), Inbound(), connection)
+        return self.requests[name]
+
+    # -- what can happen: "<thread> <verb> <what>"
+
+    def tell(self, story: str) -> None:
+        for step in filter(None, (part.strip() for part in story.split(";"))):
+            who, verb, *what = step.split()
+            getattr(self, "_" + verb)(who, *what)
+
+    def _reads(self, who: str, request: str) -> None:
+        """The thread reads the request's head."""
+        self.thread(who).begin(self.request(request))
+
+    def _goes(self, who: str, on: str, reading: str, request: str) -> None:
+        """The thread goes on reading the request's body."""
+        self.thread(who).touch(self.request(request))
+
+    def _calls(self, who: str, *what: str) -> None:
+        """The thread makes a call; whoever it is for waits."""
+        errand = CHORE if what == ("chore",) else WORK
+        thread = self.thread(who)
+        request = thread.cause(errand)
+        thread.called(errand)
+        if request is not None:
+            request.waiting += 1
+
+    def _gets(self, who: str, request: str, rest: str = "") -> None:
+        """The thread reads the response to a call of the request's ("nobody": a call that was nobody's)."""
+        found = None if request == "nobody" else self.request(request)
+        self.thread(who).resume(found)
+        if found is not None:
+            found.waiting -= 1
+
+    def _answers(self, who: str, request: str) -> None:
+        """The response has ended."""
+        finish(self.request(request), self.group)
+
+    def _starts(self, who: str, other: str) -> None:
+        """The thread starts another thread, or ("process 3") a process."""
+        self.threads[other] = Thread(self.group)
+        self.threads[other].inherit(self.thread(who))
+
+    def _forks(self, who: str, other: str) -> None:
+        self.threads[other] = Thread(Group(self.group.migrates))
+        self.threads[other].inherit(self.thread(who))
+
+    def _spares(self, who: str, count: str) -> None:
+        """So many connections wait for their next call."""
+        self.group.spare[PEER] = int(count)
+
+
+# what happened; on which thread a call is made next; whose it is ("": a new trace)
+STORIES = {
+    # 1: a thread works for the request that it read
+    "nothing was ever read": ("", "1", ""),
+    "thread per request": ("1 reads A", "1", "A"),
+    "two threads, two requests": ("1 reads A; 2 reads B", "1", "A"),
+    "two threads, two requests, the other": ("1 reads A; 2 reads B", "2", "B"),
+    "another thread reads nothing": ("1 reads A", "2", ""),
+    "the second call": ("1 reads A; 1 calls; 1 gets A", "1", "A"),
+    "a call while another is under way": ("1 reads A; 1 calls", "1", "A"),
+    "the response has ended": ("1 reads A; 1 answers A", "1", ""),
+    "it has ended with a call under way": ("1 reads A; 1 calls; 1 answers A; 1 gets A", "1", ""),
+    "the next request on the thread": ("1 reads A; 1 answers A; 1 reads B", "1", "B"),
+    "another thread answered it": ("1 reads A; 2 answers A", "1", ""),
+    "handed over: who reads the body": ("1 reads A; 2 goes on reading A", "2", "A"),
+    "handed over: who read the head": ("1 reads A; 2 goes on reading A", "1", ""),
+    "handed over, another in its place": ("1 reads A; 2 goes on reading A; 1 reads B", "1", "B"),
+    "the body of what is over": ("1 reads A; 1 answers A; 2 goes on reading A", "2", ""),
+    # pipelined requests are answered in their order
+    "pipelined: the first": ("1 reads A; 1 reads A2", "1", ""),
+    "pipelined: the first waits": ("1 reads A; 1 reads A2; 1 answers A", "1", "A2"),
+    "pipelined: both over": ("1 reads A; 1 reads A2; 1 answers A; 1 answers A2", "1", ""),
+    # 2: a response puts its thread back to work
+    "response": ("1 reads A; 1 calls; 1 gets A", "1", "A"),
+    "response read by a thread that serves nothing": ("1 reads A; 1 calls; 2 gets A", "2", ""),
+    "response read elsewhere changes nothing here": ("1 reads A; 1 calls; 2 gets A", "1", "A"),
+    # 3: an event loop
+    "loop: two requests, neither waits": ("1 reads A; 1 reads B", "1", ""),
+    "loop: called at once": ("1 reads A; 1 calls; 1 reads B", "1", "B"),
+    "loop: three, one doesn't wait": ("1 reads A; 1 calls; 1 reads B; 1 reads C", "1", ""),
+    "loop: a response, with connections to spare": (
+        "1 reads A; 1 calls; 1 reads B; 1 calls; 1 spares 2; 1 gets A",
+        "1",
+        "A",
+    ),
+    "loop: a response, and only the connection it came on": (
+        "1 reads A; 1 calls; 1 reads B; 1 calls; 1 spares 1; 1 gets A",
+        "1",
+        "",
+    ),
+    "loop: a response, while the other doesn't wait": ("1 reads A; 1 calls; 1 reads B; 1 spares 2; 1 gets A", "1", ""),
+    "loop: a response of nobody's": ("1 reads A; 1 calls; 1 reads B; 1 calls; 1 gets nobody", "1", ""),
+    "loop: the body goes on": ("1 reads A; 1 calls; 1 reads B; 1 calls; 1 goes on reading A", "1", "A"),
+    "loop: the last one left": ("1 reads A; 1 calls; 1 reads B; 1 answers B", "1", ""),
+    "loop: the last one left goes on": ("1 reads A; 1 calls; 1 reads B; 1 answers B; 1 gets A", "1", "A"),
+    "loop: one at a time": ("1 reads A; 1 answers A; 1 reads B; 1 calls; 1 gets B", "1", "B"),
+    # 5: a loop's own errands
+    "an errand, then while a loop serves": (
+        "1 calls chore; 1 reads A; 1 calls; 1 reads B; 1 calls; 1 reads C",
+        "1 chore",
+        "",
+    ),
+    "an errand hides no other": (
+        "1 calls chore; 1 reads A; 1 calls; 1 reads B; 1 calls; 1 reads C",
+        "1",
+        "C",
+    ),
+    "an errand doesn't hide the one that doesn't wait": ("1 calls chore; 1 reads A; 1 calls; 1 reads B", "1", "B"),
+    "an errand of a thread that is no loop": ("1 calls chore; 1 reads A", "1 chore", "A"),
+    # 6: what was started by a request's thread
+    "forked": ("1 reads A; 1 forks 2", "2", "A"),
+    "forked: the second call": ("1 reads A; 1 forks 2; 2 calls", "2", "A"),
+    "forked: the parent goes on": ("1 reads A; 1 forks 2; 2 calls", "1", "A"),
+    "forked: others are served": ("1 reads A; 1 forks 2; 3 reads B", "2", "A"),
+    "forked before": ("1 forks 2; 1 reads A", "2", ""),
+    "forked, over": ("1 reads A; 1 forks 2; 1 answers A", "2", ""),
+    "forked by a loop": ("1 reads A; 1 reads B; 1 forks 2", "2", ""),
+    "a new thread": ("1 reads A; 1 starts 2", "2", "A"),
+    "a new thread's new thread": ("1 reads A; 1 starts 2; 2 starts 3", "3", ""),
+    "a new thread: its first call alone": ("1 reads A; 1 starts 2; 2 calls", "2", ""),
+    "a new thread, over": ("1 reads A; 1 starts 2; 1 answers A", "2", ""),
+    "a new thread, another request since": ("1 reads A; 1 starts 2; 3 reads B", "2", ""),
+    "a new thread while others are served": ("1 reads A; 3 reads B; 1 starts 2", "2", ""),
+    "a new thread reads a request": ("1 reads A; 1 starts 2; 2 reads B", "2", "B"),
+    "a new thread read one, and is done": ("1 reads A; 1 starts 2; 2 reads B; 2 answers B", "2", ""),
+}
+
+# 4: where the runtime moves tasks between threads
+MIGRATING = {
+    "one request": ("1 reads A", "2", "A"),
+    "one request, another call": ("1 reads A; 2 calls; 3 gets A", "1", "A"),
+    "two requests": ("1 reads A; 2 reads B", "1", ""),
+    "two requests, one waits": ("1 reads A; 1 calls; 2 reads B", "2", ""),
+    "two requests, one over": ("1 reads A; 2 reads B; 3 answers A", "1", "B"),
+    "none": ("1 reads A; 1 answers A", "1", ""),
+    "it calls by itself too": ("1 calls; 1 reads A", "1", ""),
+    "a new thread": ("1 reads A; 1 starts 2; 2 reads B; 2 answers B", "2", "A"),
+}
+
+
+def whose(migrates: bool, story: str, call: str) -> str:
+    """The name of the request that a call is bound to."""
+    told = Story(migrates)
+    told.tell(story)
+    thread, _, errand = call.partition(" ")
+    found = told.thread(thread).cause(CHORE if errand else WORK)
+    return next((name for name, request in told.requests.items() if request is found), "")
+
+
+@pytest.mark.parametrize(("story", "call", "request_name"), STORIES.values(), ids=list(STORIES))
+def test_story(story: str, call: str, request_name: str) -> None:
+    assert whose(False, story, call) == request_name
+
+
+@pytest.mark.parametrize(("story", "call", "request_name"), MIGRATING.values(), ids=list(MIGRATING))
+def test_story_where_tasks_migrate(story: str, call: str, request_name: str) -> None:
+    assert whose(True, story, call) == request_name
+
+
+@pytest.mark.parametrize("story", [story for story, _, _ in STORIES.values()], ids=list(STORIES))
+def test_nothing_is_kept_of_what_is_over(story: str) -> None:
+    """When every request has ended, no thread has one, and no call gets one."""
+    told = Story()
+    told.tell(story)
+    for name in list(told.requests):
+        told.tell(f"9 answers {name}")
+    assert told.group.requests == []
+    for thread in told.threads.values():
+        assert thread.serving == []
+        assert thread.cause(WORK) is None
+
+
+def test_a_forked_process_that_reads_on_takes_the_request() -> None:
+    """It is the child's then: the parent's process doesn't serve it any more."""
+    story = Story()
+    story.tell("1 reads A; 1 forks 2")
+    request, child = story.requests["A"], story.threads["2"]
+    child.touch(request)
+    assert (story.group.requests, child.group.requests) == ([], [request])
+    assert (story.thread("1").cause(WORK), child.cause(WORK)) == (None, request)
+    finish(request, child.group)
+    assert (child.group.requests, child.cause(WORK)) == ([], None)
+
+
+def test_errands_are_bounded() -> None:
+    story = Story()
+    for number in range(10_000):
+        story.thread("1").called((PEER, b"GET", b"/%d" % number))
+    assert len(story.thread("1")._errands) <= 256
