@@ -152,7 +152,9 @@ def fold_long(pattern: re.Pattern[bytes], long: LongHead | None, held: bytes) ->
         name = _LONG_LINE.match(held, cut)
         if name is None or _FRAMING.match(b"\n" + name.group()):
             return None
-        line = held[cut - 2 : cut] + b"x:"  # stands for the line so far, whose value is of no interest
+        long = LongHead(long.start, long.raw, long.fields, long.propagated | _propagated(name.group()))
+        # stands for the line so far, whose value is of no interest, but for a CR that may be part of its end
+        line = held[cut - 2 : cut] + (b"x:\r" if held.endswith(b"\r") else b"x:")
     return long, line
 
 

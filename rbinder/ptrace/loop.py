@@ -79,6 +79,12 @@ class Loop:
         self._last: int | None = None  # the kind of the last stop, where another may follow at once
         self._dispatched = 0
 
+    def lose_filter(self) -> None:
+        """The filter was refused: from now on every call stops."""
+        self._filtered = self._engine.filtered = False
+        self._resume = PTRACE_SYSCALL
+        self._engine.say("a seccomp filter is refused here: every system call stops the program, which is much slower")
+
     # -- waiting
 
     def run(self) -> None:
@@ -261,9 +267,9 @@ class Loop:
         elif event == native.EVENT_EXEC:
             tracee = self.family.replaced(tracee, message)
             tracee.in_call = True  # the exit of execve(2) is yet to come, even where its entry was never seen
-            self._go(tracee, self._resume)
             if tracee.tid == self._root:
                 self._observer.started()
+            self._go(tracee, self._resume)
         else:
             self._go(tracee, self._resume)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 
 from rbinder.inheritance import Inherited
 from rbinder.ptrace import native
+
+_REFUSED = b"no filter "
 
 
 class Start:
@@ -33,11 +34,14 @@ class Start:
         os.write(self._gate, seccomp_number.to_bytes(4, "little") + len(program).to_bytes(4, "little") + program)
         os.close(self._gate)
 
-    def failure(self) -> int:
-        """The errno of an execution that failed, 0 where there was none. Waits until the child has decided it."""
-        data = os.read(self._failure, 4)
+    def outcome(self) -> tuple[bool, int]:
+        """(whether the filter was refused, the errno of an execution that failed or 0). Can be asked once; waits until
+        the child has executed the command or ended."""
+        data = b""
+        while piece := os.read(self._failure, 64):
+            data += piece
         os.close(self._failure)
-        return int.from_bytes(data, "little")
+        return data.startswith(_REFUSED), int.from_bytes(data.removeprefix(_REFUSED), "little")
 
     def _child(
         self,
@@ -58,8 +62,10 @@ class Start:
             if environment.get(b"LISTEN_PID") == str(os.getppid()).encode():  # socket activation, sd_listen_fds(3)
                 environment[b"LISTEN_PID"] = str(os.getpid()).encode()
             if program:
-                with contextlib.suppress(OSError):  # then it runs unfiltered, and unseen
+                try:
                     native.install_filter(program, seccomp_number)
+                except OSError:
+                    os.write(self._failure_writer, _REFUSED)
             inherited.restore()
             execute(path, arguments, environment)
         except OSError as error:

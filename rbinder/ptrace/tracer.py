@@ -124,12 +124,17 @@ class Tracer(Observer):
     def started(self) -> None:
         """Now the collector's heavy imports are in nobody's way."""
         self._link.send(Control.STARTED)
+        if self._start is None or self._loop is None:
+            return
+        refused, _ = self._start.outcome()
+        self._start = None
+        if refused:
+            self._loop.lose_filter()
 
     def exited(self, status: int, remaining: int) -> None:
         """The program has ended: the launcher ends with its status."""
         self._ended = True
-        number = self._start.failure() if self._start is not None else 0
-        if number:
+        if self._start is not None and (number := self._start.outcome()[1]):
             self._link.send(Control.FAILED, number)
             return
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)

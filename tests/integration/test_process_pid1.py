@@ -67,7 +67,8 @@ def test_signals_reach_the_program(number: signal.Signals, rbinder: Rbinder, tmp
 
 def test_spans_are_exported_before_the_end(rbinder: Rbinder, collector: Collector, port: int) -> None:
     command = below(rbinder, "curl", "-s", f"http://127.0.0.1:{port}/last", options=())
-    assert run([*UNSHARE, *command], rbinder.environment()).status == 0
+    patient = rbinder.environment({"RBINDER_EXIT_TIMEOUT": "20"})
+    assert run([*UNSHARE, *command], patient).status == 0
     (span,) = collector.received()
     assert span["kind"] == "CLIENT"
 

@@ -307,6 +307,30 @@ def test_only_ours_went_out_when_it_was_interrupted(play: Play, restart: int) ->
     assert told == ([(2, 0)] if restart else [(-1, errno.EINTR), (2, 0)])
 
 
+@pytest.mark.parametrize("answer", [b"\0\1\2\3nonsense", b"HTTP/1.1 101 Go\r\n\r\n"])
+def test_hands_off_with_a_line_half_inserted(play: Play, first_cut: int, answer: bytes) -> None:
+    """The second of two requests is cut within its line, and the first is answered: the line is finished, no more."""
+    first = b"GET /first HTTP/1.1\r\n" + PLACE + b"\r\n"
+
+    def scenario(session: Session) -> None:
+        for distance in range(-1, LINE + 2):
+            wire = slow(session)
+            size = first_cut - distance - LINE - (len(first) - len(PLACE))
+            marked = padded(size, b"b" * 9000)
+            if distance <= 0:
+                marked = marked.replace(PLACE, b"")  # none of it was sent
+            wire.send(first + marked, repeat=False)
+            session.step(wire.drain)
+            wire.receive(answer)
+            wire.do("rest")
+            wire.send(first.replace(PLACE, b""))
+            wire.finish()
+
+    outcome, wires = play(scenario)
+    check(wires)
+    legal(outcome.sent)
+
+
 def answer_when_it_waits(session: Session, wire: Wire, answer: bytes) -> Step:
     def act() -> None:
         sender(session)

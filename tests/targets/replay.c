@@ -8,7 +8,7 @@
  *     listen S path | accept S T                     accept on S into T
  *     pair S T | dup S T | dup2 S T | close S | shut S | nonblock S on
  *     send S call at size splits                     send it all; after EAGAIN `sync` and go on
- *     once S call at size splits                     one call, no more than that
+ *     once S call at size splits | rest S            one call, no more than that; what it left
  *     recv S call at size                            receive exactly this; "peek" looks first
  *     end S                                          the peer has closed
  *     sync n                                         tell the test that step n is reached, wait until it has done its part
@@ -267,6 +267,15 @@ static void send_all(int fd, const char *how, size_t at, size_t size, const char
     }
 }
 
+static size_t left_at, left_size;
+
+static void send_part(int fd, const char *how, size_t at, size_t size, const char *splits)
+{
+    long result = send_once(fd, how, data + at, size, splits);
+    left_at = at + (result > 0 ? result : 0);
+    left_size = at + size - left_at;
+}
+
 /* -- receiving */
 
 static long receive_once(int fd, const char *how, char *at, size_t size)
@@ -516,7 +525,9 @@ static void step(const char *line)
     if (sscanf(line, "send %d %255s %zu %zu %255s", &s, text, &at, &size, splits) >= 4)
         send_all(slots[s], text, at, size, splits);
     else if (sscanf(line, "once %d %255s %zu %zu %255s", &s, text, &at, &size, splits) >= 4)
-        send_once(slots[s], text, data + at, size, splits);
+        send_part(slots[s], text, at, size, splits);
+    else if (sscanf(line, "rest %d", &s) == 1)
+        send_all(slots[s], "write", left_at, left_size, "-");
     else if (sscanf(line, "recv %d %255s %zu %zu", &s, text, &at, &size) == 4)
         receive_all(slots[s], text, at, size);
     else if (sscanf(line, "sync %d", &s) == 1)

@@ -207,6 +207,30 @@ def expected_of(talk: Talk, count: int) -> bytes:
     return expected(some, GET * count)
 
 
+@pytest.mark.parametrize("cut", range(-6, 3))
+@pytest.mark.parametrize("newline", [b"\r\n", b"\n"])
+def test_a_line_of_70_kb_cut_at_its_end(cut: int, newline: bytes) -> None:
+    """The inserted line ends as that line does, wherever calls begin."""
+    marked = newline.join((b"GET / HTTP/1.1", b"X: " + b"x" * 70_000, PLACE, b""))
+    plain = marked.replace(PLACE, b"")
+    talk = Talk()
+    for part in (plain[: len(plain) - 4 + cut], plain[len(plain) - 4 + cut :]):
+        talk.send(part)
+    assert talk.sent == expected(talk, marked)
+
+
+def test_a_context_of_70_kb_is_the_program_s_own() -> None:
+    group = Group()
+    Talk(group=group).receive(b"GET / HTTP/1.1\r\nbaggage: a=b\r\n\r\n")
+    for name, count in ((b"Baggage", 0), (b"Other", 1)):
+        talk = Talk(group=group)
+        talk.thread = group.requests[0].home or talk.thread
+        talk.send(b"GET / HTTP/1.1\r\n%s: %s\r\n" % (name, b"c" * 70_000), piece=30_000)
+        talk.send(b"\r\n")
+        assert talk.sent.count(b"traceparent") == 1
+        assert talk.sent.count(b"baggage: a=b") == count
+
+
 # -- replacing
 
 
