@@ -41,9 +41,36 @@ def ptrace(engine: Engine, tracee: Tracee, arguments: tuple[int, ...]) -> None:
     if request == _TRACEME:
         _let_go(engine, tracee, at_entry=True)
     elif request in (_ATTACH, _SEIZE):
-        target = engine.family.tracees.get(arguments[1] & 0xFFFFFFFF)
+        target = _target(engine, tracee, arguments[1] & 0xFFFFFFFF)
         if target is not None and target is not tracee:
             _let_go_of_other(engine, target)
+
+
+def _target(engine: Engine, caller: Tracee, tid: int) -> Tracee | None:
+    """The tracee that the caller knows by this id: in a PID namespace of its own that is not the id we know."""
+    space = _pid_namespace(caller.tid)
+    if space == _pid_namespace(os.getpid()):
+        return engine.family.tracees.get(tid)
+    for tracee in list(engine.family.tracees.values()):
+        if _innermost_id(tracee.tid) == tid and _pid_namespace(tracee.tid) == space:
+            return tracee
+    return None
+
+
+def _pid_namespace(tid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{tid}/ns/pid")
+    except OSError:
+        return ""
+
+
+def _innermost_id(tid: int) -> int:
+    """The thread's id in its own PID namespace (proc(5), NSpid)."""
+    try:
+        with open(f"/proc/{tid}/status") as file:
+            return next((int(line.split()[-1]) for line in file if line.startswith("NSpid:")), 0)
+    except OSError:
+        return 0
 
 
 def _let_go_of_other(engine: Engine, target: Tracee) -> None:

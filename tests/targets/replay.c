@@ -23,7 +23,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/net_tstamp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
