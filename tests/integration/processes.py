@@ -18,6 +18,12 @@ UNFILTERED = (*UNSENT, "--no-seccomp")
 NOBODY = 65534
 
 
+def refused(*command: str) -> str:
+    """Why the system doesn't let this command do its work here; "" where it does."""
+    done = subprocess.run([*command, "true"], capture_output=True, text=True, timeout=DEADLINE)
+    return done.stderr.strip() if done.returncode else ""
+
+
 def below(rbinder: Rbinder, *command: str, options: Sequence[str] = UNSENT) -> list[str]:
     """The command line that runs `command` under rbinder."""
     return [sys.executable, "-m", "rbinder", "-e", rbinder.engine, *options, "--", *command]

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from harness import Rbinder, clean_environment
 from peers import not_found, peer
-from processes import Conversation, below, children, end, exporter, gone, run, tracer, wait_until_gone
+from processes import Conversation, below, children, end, exporter, gone, refused, run, tracer, wait_until_gone
 
 LIVING = "echo ready; read line; curl -s -o /dev/null $0; echo $line; exit 6"
+NO_MOUNTS = refused("unshare", "--mount")
 PATIENT, BRIEF = "20", "1"  # seconds that rbinder waits at its end
 
 
@@ -92,7 +93,7 @@ def test_a_signal_at_the_very_end_does_not_change_the_status(rbinder: Rbinder) -
         assert run(below(rbinder, "sh", "-c", script)).status == 9
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")
+@pytest.mark.skipif(bool(NO_MOUNTS), reason=f"no file system can be mounted here: {NO_MOUNTS}")
 def test_a_disk_that_fills_up(rbinder: Rbinder, tmp_path: Path, url: str) -> None:
     """The program goes on, the file has whole lines only, and what was lost is said at the end."""
     disk = tmp_path / "disk"

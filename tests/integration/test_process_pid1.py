@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from harness import Collector, Rbinder
 from peers import not_found, peer
-from processes import UNSENT, Conversation, below, children, run, wait_until_gone
+from processes import UNSENT, Conversation, below, children, refused, run, wait_until_gone
 
 UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a PID namespace needs root")
+REFUSED = refused(*UNSHARE)
+pytestmark = pytest.mark.skipif(bool(REFUSED), reason=f"no PID namespace of its own here: {REFUSED}")
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 from conformance.wire_cases import CASES, END, PLACE, Case
-from replays import Session, Wire, check, run_both
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+from replays import Session, Wire, run_both
+from wire_checks import OK, check
 
 # how the bytes are cut into calls: (call, size of a piece, how a piece is split among buffers)
 WAYS = {

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from conformance.wire_cases import CASES, END, PLACE
-from replays import Session, Wire, difference, inserted, run_both, without_blocks
+from replays import Session, Wire, run_both
+from wire_checks import difference, inserted, without_blocks
 
 SEED = int(os.environ.get("RBINDER_FUZZ_SEED", "1"))
 BATCHES = int(os.environ.get("RBINDER_FUZZ_BATCHES", "5"))

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 from conformance.wire_cases import PLACE
 from harness import until
-from replays import Play, Sent, Session, Step, Wire, check, run_both
+from replays import Play, Sent, Session, Step, Wire, run_both
+from wire_checks import OK, check
 
 from rbinder.ptrace.subscriptions import numbers
 
 LINE = len(b"traceparent: 00-" + b"t" * 32 + b"-" + b"s" * 16 + b"-03\r\n")
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BODY = b"b" * 4000
 TRACE = b"0af7651916cd43dd8448eb211c80319c"
 

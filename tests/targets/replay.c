@@ -11,9 +11,9 @@
  *     once S call at size splits | rest S            one call, no more than that; what it left
  *     recv S call at size                            receive exactly this; "peek" looks first
  *     end S                                          the peer has closed
- *     sync n                                         tell the test that step n is reached, wait until it has done its part
+ *     sync n                                         say that step n is reached, wait until the test has done its part
  *     signals restart                                handle SIGUSR1, with SA_RESTART or without
- *     fork | thread | spawn  ... done                the steps between: in a child, a thread; `spawn` goes on, `join` waits
+ *     fork | thread | spawn  ... done                in a child, in a thread; `spawn` goes on, `join` waits
  *     helper S ... done | give S T                   a child that waits for a descriptor; pass it S, as its T
  *     exec script S                                  become another replay, with S
  *
@@ -53,8 +53,7 @@ static int helper_socket = -1;
 static pid_t helper_pid;
 static pthread_t spawned;
 
-static void fail(const char *format, ...)
-{
+static void fail(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     fprintf(stderr, "replay: ");
@@ -64,19 +63,18 @@ static void fail(const char *format, ...)
     exit(1);
 }
 
-static void check(int good, const char *what)
-{
+static void check(int good, const char *what) {
     if (!good)
         fail("%s", what);
 }
 
-/* A system call whose registers are looked at afterwards: but for the result (and rcx, r11 on x86-64) none may change. */
-static long call(long number, long a, long b, long c, long d, long e, long f)
-{
+/* A system call after which no register may be another but the result (and rcx, r11 on x86-64). */
+static long call(long number, long a, long b, long c, long d, long e, long f) {
     long changed;
 #if defined(__x86_64__)
     register long result asm("rax") = number;
-    register long r0 asm("rdi") = a, r1 asm("rsi") = b, r2 asm("rdx") = c, r3 asm("r10") = d, r4 asm("r8") = e, r5 asm("r9") = f;
+    register long r0 asm("rdi") = a, r1 asm("rsi") = b, r2 asm("rdx") = c, r3 asm("r10") = d, r4 asm("r8") = e,
+                     r5 asm("r9") = f;
     asm volatile("syscall"
                  : "+r"(result), "+r"(r0), "+r"(r1), "+r"(r2), "+r"(r3), "+r"(r4), "+r"(r5)::"rcx", "r11", "memory");
     changed = (r0 ^ a) | (r1 ^ b) | (r2 ^ c) | (r3 ^ d) | (r4 ^ e) | (r5 ^ f);
@@ -96,11 +94,9 @@ static long call(long number, long a, long b, long c, long d, long e, long f)
     return result;
 }
 
-#define CALL(name, a, b, c, d, e, f) \
-    call(SYS_##name, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#define CALL(name, a, b, c, d, e, f) call(SYS_##name, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
-static void sync_with_test(int step)
-{
+static void sync_with_test(int step) {
     char text[32], answer;
     int size = snprintf(text, sizeof text, "%d\n", step);
     static int out = -1, in = -1;
@@ -114,8 +110,7 @@ static void sync_with_test(int step)
 
 /* -- buffers */
 
-static int split(struct iovec *pieces, char *at, size_t size, const char *splits)
-{
+static int split(struct iovec *pieces, char *at, size_t size, const char *splits) {
     int count = 0;
     while (*splits && *splits != '-' && count < MOST_PIECES - 1) {
         size_t piece = strtoul(splits, (char **)&splits, 10);
@@ -130,8 +125,7 @@ static int split(struct iovec *pieces, char *at, size_t size, const char *splits
 }
 
 /* A page that can't be read follows the first `readable` bytes of what is returned. */
-static char *before_a_hole(const char *at, size_t size, size_t readable)
-{
+static char *before_a_hole(const char *at, size_t size, size_t readable) {
     size_t page = sysconf(_SC_PAGESIZE), room = (readable + page - 1) / page * page;
     char *area = mmap(NULL, room + (size + page) / page * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     check(area != MAP_FAILED && !mprotect(area, room, PROT_READ | PROT_WRITE), "mmap");
@@ -139,25 +133,25 @@ static char *before_a_hole(const char *at, size_t size, size_t readable)
     return area + room - readable;
 }
 
-static void add_control(struct msghdr *message, char *room, int family)
-{
+static void add_control(struct msghdr *message, char *room, int family) {
     message->msg_control = room;
     struct cmsghdr *header = (struct cmsghdr *)room;
     if (family == AF_UNIX) {
         struct ucred self = {getpid(), getuid(), getgid()};
-        *header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof self), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_CREDENTIALS};
+        *header =
+            (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof self), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_CREDENTIALS};
         memcpy(CMSG_DATA(header), &self, sizeof self);
         message->msg_controllen = CMSG_SPACE(sizeof self);
     } else {
         unsigned none = 0;
-        *header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof none), .cmsg_level = SOL_SOCKET, .cmsg_type = SO_TIMESTAMPING};
+        *header =
+            (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof none), .cmsg_level = SOL_SOCKET, .cmsg_type = SO_TIMESTAMPING};
         memcpy(CMSG_DATA(header), &none, sizeof none);
         message->msg_controllen = CMSG_SPACE(sizeof none);
     }
 }
 
-static int family_of(int fd)
-{
+static int family_of(int fd) {
     int family;
     socklen_t size = sizeof family;
     check(!getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size), "SO_DOMAIN");
@@ -166,8 +160,7 @@ static int family_of(int fd)
 
 /* -- sending */
 
-static long send_messages(int fd, struct iovec *pieces, int count)
-{
+static long send_messages(int fd, struct iovec *pieces, int count) {
     struct mmsghdr messages[MOST_PIECES];
     memset(messages, 0xee, sizeof messages);
     for (int i = 0; i < count; i++)
@@ -184,8 +177,7 @@ static long send_messages(int fd, struct iovec *pieces, int count)
     return sent < 0 ? sent : total;
 }
 
-static long splice_from_pipe(int fd, char *at, size_t size)
-{
+static long splice_from_pipe(int fd, char *at, size_t size) {
     int ends[2];
     check(!pipe(ends), "pipe");
     size_t part = size < 32768 ? size : 32768;
@@ -201,8 +193,7 @@ static long splice_from_pipe(int fd, char *at, size_t size)
     return (long)sent;
 }
 
-static long send_once(int fd, const char *how, char *at, size_t size, const char *splits)
-{
+static long send_once(int fd, const char *how, char *at, size_t size, const char *splits) {
     struct iovec pieces[MOST_PIECES], before[MOST_PIECES];
     char control[64] __attribute__((aligned(8)));
     int count = split(pieces, at, size, splits);
@@ -246,8 +237,7 @@ static long send_once(int fd, const char *how, char *at, size_t size, const char
     return result;
 }
 
-static void send_all(int fd, const char *how, size_t at, size_t size, const char *splits)
-{
+static void send_all(int fd, const char *how, size_t at, size_t size, const char *splits) {
     check(at + size <= data_size, "a range beyond the data");
     while (size) {
         long result = send_once(fd, how, data + at, size, splits);
@@ -268,8 +258,7 @@ static void send_all(int fd, const char *how, size_t at, size_t size, const char
 
 static size_t left_at, left_size;
 
-static void send_part(int fd, const char *how, size_t at, size_t size, const char *splits)
-{
+static void send_part(int fd, const char *how, size_t at, size_t size, const char *splits) {
     long result = send_once(fd, how, data + at, size, splits);
     left_at = at + (result > 0 ? result : 0);
     left_size = at + size - left_at;
@@ -277,8 +266,7 @@ static void send_part(int fd, const char *how, size_t at, size_t size, const cha
 
 /* -- receiving */
 
-static long receive_once(int fd, const char *how, char *at, size_t size)
-{
+static long receive_once(int fd, const char *how, char *at, size_t size) {
     struct iovec pieces[3] = {{at, size / 3}, {at + size / 3, size / 3}, {at + size / 3 * 2, size - size / 3 * 2}};
     struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 3};
     if (!strcmp(how, "read"))
@@ -310,8 +298,7 @@ static long receive_once(int fd, const char *how, char *at, size_t size)
     return fail("no such way to receive: %s", how), 0;
 }
 
-static void receive_all(int fd, const char *how, size_t at, size_t size)
-{
+static void receive_all(int fd, const char *how, size_t at, size_t size) {
     check(at + size <= data_size, "a range beyond the data");
     char *buffer = malloc(size + 16);
     memset(buffer, 0xee, size + 16);
@@ -333,21 +320,18 @@ static void receive_all(int fd, const char *how, size_t at, size_t size)
 
 /* -- connections */
 
-static void set_size(int fd, int bytes)
-{
+static void set_size(int fd, int bytes) {
     if (bytes)
         check(!setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes), "SO_SNDBUF");
 }
 
-static struct sockaddr_un unix_address(const char *path)
-{
+static struct sockaddr_un unix_address(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     return address;
 }
 
-static int connect_unix(const char *path, int size)
-{
+static int connect_unix(const char *path, int size) {
     struct sockaddr_un address = unix_address(path);
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     set_size(fd, size);
@@ -355,8 +339,7 @@ static int connect_unix(const char *path, int size)
     return fd;
 }
 
-static int connect_tcp(int port, int size, int wait)
-{
+static int connect_tcp(int port, int size, int wait) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     int fd = socket(AF_INET, SOCK_STREAM | (wait ? 0 : SOCK_NONBLOCK), 0);
     set_size(fd, size);
@@ -372,30 +355,29 @@ static int connect_tcp(int port, int size, int wait)
     return fd;
 }
 
-static int listen_unix(const char *path)
-{
+static int listen_unix(const char *path) {
     struct sockaddr_un address = unix_address(path);
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     check(!bind(fd, (struct sockaddr *)&address, sizeof address) && !listen(fd, 64), "listen");
     return fd;
 }
 
-static void pass(int through, int fd)
-{
+static void pass(int through, int fd) {
     char control[CMSG_SPACE(sizeof fd)] __attribute__((aligned(8))) = {0}, byte = 'x';
     struct iovec piece = {&byte, 1};
-    struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct msghdr message = {
+        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
     *CMSG_FIRSTHDR(&message) = (struct cmsghdr){CMSG_LEN(sizeof fd), SOL_SOCKET, SCM_RIGHTS};
     memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), &fd, sizeof fd);
     check(sendmsg(through, &message, 0) == 1, "passing a descriptor");
 }
 
-static int take(int through)
-{
+static int take(int through) {
     int fd;
     char control[CMSG_SPACE(sizeof fd)] __attribute__((aligned(8))), byte;
     struct iovec piece = {&byte, 1};
-    struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct msghdr message = {
+        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
     check(recvmsg(through, &message, 0) == 1 && CMSG_FIRSTHDR(&message), "taking a descriptor");
     memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
     return fd;
@@ -409,16 +391,14 @@ struct range {
     int from, to;
 };
 
-static void *run_range(void *argument)
-{
+static void *run_range(void *argument) {
     struct range range = *(struct range *)argument;
     free(argument);
     run(range.from, range.to);
     return NULL;
 }
 
-static int block_end(int line)
-{
+static int block_end(int line) {
     for (int depth = 1;;) {
         char word[32] = "";
         check(++line < line_count, "a block without its end");
@@ -429,20 +409,17 @@ static int block_end(int line)
     }
 }
 
-static void wait_for(pid_t child)
-{
+static void wait_for(pid_t child) {
     int status;
     check(waitpid(child, &status, 0) == child && WIFEXITED(status) && !WEXITSTATUS(status), "a child failed");
 }
 
-static void run_child(int from, int to)
-{
+static void run_child(int from, int to) {
     run(from, to);
     _exit(0);
 }
 
-static int run_block(int line, const char *word, int slot)
-{
+static int run_block(int line, const char *word, int slot) {
     int end = block_end(line);
     struct range *range = malloc(sizeof *range);
     *range = (struct range){line + 1, end};
@@ -470,13 +447,9 @@ static int run_block(int line, const char *word, int slot)
     return end;
 }
 
-static void ignore(int number)
-{
-    (void)number;
-}
+static void ignore(int number) { (void)number; }
 
-static void shutdown_or_exec(const char *line)
-{
+static void shutdown_or_exec(const char *line) {
     char text[256], number[16];
     int s;
     if (sscanf(line, "shut %d", &s) == 1) {
@@ -489,8 +462,7 @@ static void shutdown_or_exec(const char *line)
     }
 }
 
-static void open_slot(const char *word, const char *line)
-{
+static void open_slot(const char *word, const char *line) {
     char text[256];
     int s, t, ends[2];
     size_t port;
@@ -515,8 +487,7 @@ static void open_slot(const char *word, const char *line)
         shutdown_or_exec(line);
 }
 
-static void step(const char *line)
-{
+static void step(const char *line) {
     char word[32] = "", text[256] = "", splits[256] = "-";
     int s = 0, on = 0;
     size_t at = 0, size = 0;
@@ -551,8 +522,7 @@ static void step(const char *line)
         open_slot(word, line);
 }
 
-static void run(int from, int to)
-{
+static void run(int from, int to) {
     for (int line = from; line < to; line++) {
         char word[32] = "";
         int slot = 0;
@@ -564,8 +534,7 @@ static void run(int from, int to)
     }
 }
 
-static char *load(const char *path, size_t *size)
-{
+static char *load(const char *path, size_t *size) {
     struct stat status;
     int fd = open(path, O_RDONLY);
     check(fd >= 0 && !fstat(fd, &status), path);
@@ -580,8 +549,7 @@ static char *load(const char *path, size_t *size)
     return bytes;
 }
 
-int main(int count, char **arguments)
-{
+int main(int count, char **arguments) {
     size_t size;
     check(count >= 3, "usage: replay SCRIPT DATA [DESCRIPTOR]");
     slots[0] = count > 3 ? atoi(arguments[3]) : -1;
