@@ -210,7 +210,7 @@ class Handler(BaseHTTPRequestHandler):
         """Requests are not worth a line."""
 
 
-def serve_grpc(store: Store, port: int) -> tuple[int | None, Any]:
+def serve_grpc(store: Store, host: str, port: int) -> tuple[int | None, Any]:
     """Start OTLP/gRPC in threads of its own; returns its port and the server, which ends when nobody holds it."""
     try:
         import grpc
@@ -225,22 +225,23 @@ def serve_grpc(store: Store, port: int) -> tuple[int | None, Any]:
 
     server = grpc.server(ThreadPoolExecutor(4))
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Service(), server)
-    chosen: int = server.add_insecure_port(f"127.0.0.1:{port}")
+    chosen: int = server.add_insecure_port(f"{host}:{port}")
     server.start()
     return chosen, server
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A small OTLP receiver.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1)")
     parser.add_argument("--http", type=int, default=4318, metavar="PORT", help="OTLP/HTTP port, 0: any (default 4318)")
     parser.add_argument("--grpc", type=int, default=4317, metavar="PORT", help="OTLP/gRPC port, 0: any (default 4317)")
     parser.add_argument("--json", metavar="FILE", help="append each span to FILE, a JSON object a line")
     parser.add_argument("--tree", action="store_true", help="print each trace as a tree when it has been quiet")
     options = parser.parse_args()
     Handler.store = Store(options.json, options.tree)
-    server = ThreadingHTTPServer(("127.0.0.1", options.http), Handler)
+    server = ThreadingHTTPServer((options.host, options.http), Handler)
     server.daemon_threads = True
-    grpc_port, grpc_server = serve_grpc(Handler.store, options.grpc)
+    grpc_port, grpc_server = serve_grpc(Handler.store, options.host, options.grpc)
     print(json.dumps({"http": server.server_port, "grpc": grpc_port}), flush=True)
     try:
         server.serve_forever()

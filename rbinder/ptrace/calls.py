@@ -213,6 +213,10 @@ def seccomp(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
     tracee.process.sandboxed = True
 
 
+def preadv2(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
+    engine.hands_off(tracee, as_int(arguments[0]))
+
+
 def io_uring_setup(engine: Engine, tracee: Tracee, arguments: Arguments) -> None:
     tracee.process.descriptors.certain = False
     engine.say("the program uses io_uring: what goes through its rings is not seen")
@@ -244,6 +248,8 @@ HANDLERS: dict[str, Handler] = {
     "shutdown": shutdown,
     "prctl": seccomp,
     "seccomp": seccomp,
+    "preadv2": preadv2,
+    "pwritev2": preadv2,
     "io_uring_setup": io_uring_setup,
     "ptrace": nested.ptrace,
 }

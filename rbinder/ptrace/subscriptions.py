@@ -28,6 +28,9 @@ SUBSCRIPTIONS: tuple[Subscription, ...] = (
     Subscription("dup3"),
     Subscription("close_range"),
     Subscription("fcntl", (Condition(((1, F_DUPFD),)), Condition(((1, F_DUPFD_CLOEXEC),)))),
+    # with an offset of -1 they work on sockets like readv and writev (readv(2)); nobody is known to do it
+    Subscription("preadv2", (Condition(((3, 0xFFFFFFFF),)),)),
+    Subscription("pwritev2", (Condition(((3, 0xFFFFFFFF),)),)),
     # how a non-blocking connect turned out
     Subscription("getsockopt", (Condition(((1, SOL_SOCKET), (2, SO_ERROR))),)),
     # what changes the rules: a filter of the program's own, a tracer below us, rings that bypass system calls
