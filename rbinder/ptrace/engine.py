@@ -91,7 +91,7 @@ class Engine:
         self._connections.add(connection)
         return connection
 
-    def _hold(self, tracee: Tracee, descriptor: int, connection: Connection | None) -> None:
+    def _hold(self, tracee: Tracee, descriptor: int, connection: Connection | Lookup | None) -> None:
         tracee.process.descriptors.entries[descriptor] = connection
         if connection is not None:
             connection.holders += 1
@@ -100,9 +100,7 @@ class Engine:
         """A new descriptor of a known connection (negative: the call failed)."""
         if descriptor >= 0:
             self.closed(tracee, descriptor)
-            tracee.process.descriptors.entries[descriptor] = connection
-            if connection is not None:
-                connection.holders += 1
+            self._hold(tracee, descriptor, connection)
 
     def closed(self, tracee: Tracee, descriptor: int) -> None:
         """A descriptor is gone from its table."""

@@ -23,8 +23,7 @@ from rbinder.ptrace.subscriptions import SUBSCRIPTIONS
 from rbinder.ptrace.tracee import Tracee
 from rbinder.records import Kind, ProcessExit, Record
 
-WALL = 0x40000000  # __WALL, wait(2): threads as well as processes
-_EVENTS = os.WNOHANG | os.WUNTRACED | WALL  # WUNTRACED: of children that nobody, or somebody else, traces
+_EVENTS = os.WNOHANG | os.WUNTRACED | native.WALL  # WUNTRACED: of children that nobody, or somebody else, traces
 _TRAP, _CALL = signal.SIGTRAP, signal.SIGTRAP | 0x80  # PTRACE_O_TRACESYSGOOD
 _STOPPING = frozenset((signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
 _WAKING = frozenset((signal.SIGCHLD, DOORBELL))
@@ -103,8 +102,8 @@ class Loop:
                 self._dispatched += 1
                 if self._dispatched % _STEADY == 0:
                     self._glance()
-            elif not self._idle():
-                return
+            else:
+                self._idle()
 
     def drain(self) -> None:
         """Dispatch what is there without waiting."""
@@ -114,7 +113,7 @@ class Loop:
         except ChildProcessError:
             return
 
-    def _idle(self) -> bool:
+    def _idle(self) -> None:
         engine = self._engine
         if engine.sink.pending:
             engine.sink.flush()
@@ -126,7 +125,6 @@ class Loop:
             info = signal.sigwaitinfo(_WAKING)
         if info is not None and info.si_signo == DOORBELL:
             self._observer.rung()
-        return True
 
     def _glance(self) -> None:
         """Tracees that are never idle don't keep us from what else is to be done."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from rbinder.bpf.program import RET_USER_NOTIF, build
 from rbinder.ptrace import memory, native, scratch
 from rbinder.ptrace.arch import machine
+from rbinder.ptrace.family import status
 from rbinder.ptrace.remote import Gone, Remote
 from rbinder.ptrace.subscriptions import SUBSCRIPTIONS
 
@@ -67,8 +68,7 @@ def _pid_namespace(tid: int) -> str:
 def _innermost_id(tid: int) -> int:
     """The thread's id in its own PID namespace (proc(5), NSpid)."""
     try:
-        with open(f"/proc/{tid}/status") as file:
-            return next((int(line.split()[-1]) for line in file if line.startswith("NSpid:")), 0)
+        return int(status(tid).get("NSpid", "0").split()[-1])
     except OSError:
         return 0
 
@@ -77,13 +77,13 @@ def _let_go_of_other(engine: Engine, target: Tracee) -> None:
     """Stop it wherever it is, then let it go."""
     try:
         native.ptrace(native.PTRACE_INTERRUPT, target.tid)
-        _, status = os.waitpid(target.tid, 0x40000000)
+        _, word = os.waitpid(target.tid, native.WALL)
     except OSError:
         return
-    if not os.WIFSTOPPED(status):
-        engine.missed.append((target.tid, status))
+    if not os.WIFSTOPPED(word):
+        engine.missed.append((target.tid, word))
         return
-    event, stop = status >> 16, os.WSTOPSIG(status)
+    event, stop = word >> 16, os.WSTOPSIG(word)
     _let_go(engine, target, at_entry=event == native.EVENT_SECCOMP, pending=0 if event or stop & 0x80 else stop)
 
 

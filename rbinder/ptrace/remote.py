@@ -9,7 +9,6 @@ from rbinder.ptrace import memory, native
 from rbinder.ptrace.arch import Layout, Registers
 from rbinder.ptrace.native import PTRACE_SYSCALL
 
-_WALL = 0x40000000  # __WALL, wait(2)
 _CALL_STOP = signal.SIGTRAP | 0x80
 _ENTER_KERNEL = {2: b"\x0f\x05", 4: b"\x01\x00\x00\xd4"}  # `syscall`, `svc #0`
 # A call that a stop has interrupted is restarted by the kernel (linux/errno.h); after a detour we have to do it.
@@ -72,7 +71,7 @@ class Remote:
         held = 0
         while stops:
             native.ptrace(PTRACE_SYSCALL, self._tid, 0, 0)
-            _, status = os.waitpid(self._tid, _WALL)
+            _, status = os.waitpid(self._tid, native.WALL)
             if not os.WIFSTOPPED(status):
                 raise Gone(status)
             stop, event = os.WSTOPSIG(status), status >> 16
@@ -85,7 +84,8 @@ class Remote:
     def restore(self) -> None:
         """Leave the tracee where it was: about to make its call, or in the middle of what it did."""
         if self._at_entry:
-            self._before.repeat_call()
+            if not self._entered:  # else its own call is still before it
+                self._before.repeat_call()
             return
         layout, words = self._layout, self._before.words
         result = self._before.result

@@ -206,8 +206,7 @@ class Tracer(Observer):
 
 def _tracer_of_ours() -> str:
     """Who traces this process, and so whatever it starts: "strace (process 123)"; "" for nobody."""
-    with open("/proc/self/status") as file:
-        pid = next((line.split()[1] for line in file if line.startswith("TracerPid:")), "0")
+    pid = status(os.getpid()).get("TracerPid", "0")
     if pid == "0":
         return ""
     try:

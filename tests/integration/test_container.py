@@ -36,3 +36,17 @@ def test_refused_calls_cost_no_span(rbinder: Rbinder, collector: Collector, call
     assert served["attributes"]["client.address"] == "127.0.0.1"
     assert any(service != "front" and span["parentSpanId"] == called["spanId"] for (service, _), span in spans.items())
     assert program.stop(-15, 143).remarks == REFUSED[calls]
+
+
+def test_a_tracer_below_gets_the_kernels_answer(rbinder: Rbinder) -> None:
+    """It can't be given its way here; its call is made all the same, once, and fails as below any other tracer."""
+    script = "import ctypes; c = ctypes.CDLL(None, use_errno=True); print(c.ptrace(0, 0, 0, 0), ctypes.get_errno())"
+    directory = rbinder.directory / "below"
+    directory.mkdir()
+    refuse = [sys.executable, str(TARGETS / "refuse.py"), "pidfd_getfd"]
+    command = [*refuse, sys.executable, "-m", "rbinder", "-e", rbinder.engine, "-x", "none", "--"]
+    program = Program([*command, sys.executable, "-c", script], rbinder.environment(), directory)
+    rbinder.programs.append(program)
+    done = program.wait()
+    assert (done.status, done.stdout) == (0, "-1 1\n")  # EPERM
+    assert "can't be given its way" in done.remarks[-1]
