@@ -4,26 +4,32 @@
 VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+AGENT := rbinder/agent/agent-$(shell uname -m).so
+MACHINES := x86_64 aarch64
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench clean
+.PHONY: help venv demo test check bench wheel clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 venv: $(STAMP)  ## put rbinder and what its tests need into .venv
 
-$(STAMP): pyproject.toml scripts/bootstrap
+$(STAMP): pyproject.toml setup.py scripts/bootstrap
 	scripts/bootstrap venv
 	python3 -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
+$(AGENT): $(STAMP) $(wildcard rbinder/agent/src/*) rbinder/agent/build.py
+	scripts/bootstrap agent
+	$(PYTHON) -m rbinder.agent.build
+
 demo: $(STAMP)  ## run the shop under rbinder and show one trace through its three services
 	scripts/bootstrap demo
 	$(PYTHON) examples/shop/run.py
 
-test: $(STAMP)  ## install what the tests need and run them all (ARGS='-k name' passes options to pytest)
+test: $(STAMP) $(AGENT)  ## install what the tests need and run them all (ARGS='-k name' passes options to pytest)
 	scripts/bootstrap test
 	$(PYTHON) -m pytest $(ARGS)
 
@@ -32,10 +38,20 @@ check: $(STAMP)  ## ruff and mypy --strict; changes nothing
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy --strict
 
-bench: $(STAMP)  ## throughput and stops per request, against the same program untouched and under strace
+bench: $(STAMP) $(AGENT)  ## throughput and stops per request, against the same program untouched and under strace
 	scripts/bootstrap test
-	$(PYTHON) bench/run.py
+	$(PYTHON) bench/run.py $(ARGS)
+
+wheel: $(STAMP)  ## build one wheel for x86-64 and aarch64, glibc and musl, into dist, and try it in a fresh venv
+	scripts/bootstrap wheel
+	$(PYTHON) -m rbinder.agent.build $(MACHINES)
+	rm -rf build dist
+	RBINDER_MACHINES='$(MACHINES)' $(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	python3 -m venv build/venv
+	build/venv/bin/python -m pip install --quiet --disable-pip-version-check dist/rbinder-*.whl
+	cd build && venv/bin/rbinder -v -e agent -x none -- venv/bin/python -c 'import rbinder; print(rbinder.__file__)'
 
 clean:  ## remove what the other targets made
+	rm -f rbinder/agent/*.so
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

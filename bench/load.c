@@ -1,5 +1,6 @@
 // Load: asks a front over and over for a bounded time, on kept connections, each waiting for its answer.
-// Usage: load PORT CONNECTIONS MILLISECONDS. Prints: requests, nanoseconds, the median latency in nanoseconds.
+// Usage: load PORT CONNECTIONS MILLISECONDS [RATE]. With a rate, so many requests a second are asked in all, as far as
+// the answers allow. Prints: requests, nanoseconds, the median latency in nanoseconds.
 
 #include <time.h>
 
@@ -10,7 +11,7 @@ enum { CONNECTIONS_LIMIT = 64, LATENCIES_LIMIT = 1 << 20 };
 struct asker {
     pthread_t thread;
     const char *port;
-    long until, count;
+    long until, count, pause;
     unsigned *latencies;
 };
 
@@ -25,6 +26,7 @@ static void *ask(void *argument) {
     struct asker *asker = argument;
     struct message *message = malloc(sizeof *message);
     int fd = connected(asker->port);
+    long due = now();
     for (long start = now(); start < asker->until && asker->count < LATENCIES_LIMIT; asker->count++) {
         send_all(fd, request, sizeof request - 1);
         if (!receive(fd, message) || strncmp(message->bytes, "HTTP/1.1 200", 12)) {
@@ -33,6 +35,12 @@ static void *ask(void *argument) {
         }
         long end = now();
         asker->latencies[asker->count] = (unsigned)(end - start);
+        due += asker->pause;
+        if (asker->pause && due > end) {
+            struct timespec time = {due / 1000000000L, due % 1000000000L};
+            clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL);
+            end = now();
+        }
         start = end;
     }
     close(fd);
@@ -60,11 +68,13 @@ static unsigned median(const struct asker *askers, int connections, long total) 
 
 int main(int count, char **arguments) {
     static struct asker askers[CONNECTIONS_LIMIT];
-    int connections = count == 4 ? atoi(arguments[2]) : 0;
+    int connections = count == 4 || count == 5 ? atoi(arguments[2]) : 0;
+    long rate = count == 5 ? atol(arguments[4]) : 0;
     if (connections < 1 || connections > CONNECTIONS_LIMIT) return 2;
     long start = now(), until = start + atol(arguments[3]) * 1000000, total = 0;
     for (int i = 0; i < connections; i++) {
         askers[i] = (struct asker){.port = arguments[1], .until = until};
+        if (rate > 0) askers[i].pause = 1000000000L * connections / rate;
         askers[i].latencies = malloc(LATENCIES_LIMIT * sizeof *askers[i].latencies);
         if (pthread_create(&askers[i].thread, NULL, ask, &askers[i])) return 1;
     }

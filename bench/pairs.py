@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from programs import TARGETS, build
+from programs import DEADLINE, TARGETS, build
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A front by its name; its command but for the two ports."""
+    """A front: its name, its command with PORT and BACK in it, and whose instrumentation would be its peer's."""
 
     name: str
     front: tuple[str, ...]
+    peer: str = ""
 
     def command(self, port: int, back: int) -> list[str]:
         """The front's command."""
-        return [*self.front, str(port), str(back)]
+        return [word.replace("PORT", str(port)).replace("BACK", str(back)) for word in self.front]
 
 
 def available(directory: Path) -> list[Pair]:
-    """C and Python always, Node where it is installed."""
+    """C and Python always, Node and Java where they are installed."""
+    gunicorn = ("-m", "gunicorn", "--chdir", str(TARGETS), "-k", "gthread", "--threads", "8", "-b", "127.0.0.1:PORT")
     pairs = [
-        Pair("C", (build(TARGETS / "front.c", directory),)),
-        Pair("Python", (sys.executable, str(TARGETS / "front_requests.py"))),
+        Pair("C", (build(TARGETS / "front.c", directory), "PORT", "BACK")),
+        Pair("Python", (sys.executable, *gunicorn, "-e", "BACK_PORT=BACK", "front_flask:app"), "python"),
     ]
     node = shutil.which("node")
     if node is not None:
-        pairs.append(Pair("Node", (node, str(TARGETS / "front.js"))))
+        pairs.append(Pair("Node", (node, str(TARGETS / "front.js"), "PORT", "BACK"), "node"))
+    if shutil.which("javac") is not None:
+        subprocess.run(["javac", "-d", str(directory), str(TARGETS / "Front.java")], check=True, timeout=4 * DEADLINE)
+        pairs.append(Pair("Java", ("java", "-cp", str(directory), "Front", "PORT", "BACK"), "java"))
     return pairs

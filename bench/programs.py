@@ -25,10 +25,10 @@ class Failure(Exception):
     """Nothing can be measured: a program didn't start, or ended early."""
 
 
-def build(source: Path, directory: Path) -> str:
+def build(source: Path, directory: Path, *flags: str) -> str:
     """Compile a C program; returns its path."""
     out = directory / source.stem
-    command = ["gcc", "-static", "-O2", "-o", str(out), str(source), "-lpthread"]
+    command = ["gcc", "-O2", *flags, "-o", str(out), str(source), "-lpthread"]
     subprocess.run(command, check=True, timeout=120)
     return str(out)
 
@@ -153,12 +153,12 @@ class Role:
     pid: int
 
 
-def roles(program: Program) -> list[Role]:
-    """rbinder's processes and the program's below them: launcher, tracer (which has children), collector, program."""
+def roles(program: Program, engine: str) -> list[Role]:
+    """rbinder's processes and the program's: launcher, its child that has children (tracer, keeper), collector."""
     launcher = program.process.pid
     found = [Role("launcher", launcher)]
     for child in children(launcher):
-        traced = children(child)
-        found.append(Role("tracer" if traced else "collector", child))
-        found.extend(Role("program", pid) for pid in traced)
+        started = children(child)
+        found.append(Role({"ptrace": "tracer", "agent": "keeper"}[engine] if started else "collector", child))
+        found.extend(Role("program", pid) for pid in (each for own in started for each in [own, *descendants(own)]))
     return found

@@ -1,4 +1,6 @@
-"""Measures rbinder against the same programs untouched and under strace. `make bench` runs it; it takes two minutes.
+"""Measures rbinder against the same programs untouched, under strace and with their own OpenTelemetry instrumentation.
+
+`make bench` runs it, in about a quarter of an hour; ARGS=C,Node measures those pairs alone.
 
 Ratios to the untouched program come first: absolute figures tell of the machine. The first line of each comparison is
 the untouched program against itself: how much of a difference is noise.
@@ -11,43 +13,19 @@ import platform
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import instructions
 import memory
 import startup
 import stops
 import throughput
 from pairs import Pair, available
-from programs import BENCH, TARGETS, Failure, Programs, build, free_port
-
-
-class Receiver(BaseHTTPRequestHandler):
-    """Takes spans as an OTLP endpoint does, and forgets them."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.send_header("Content-Type", "application/x-protobuf")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-def receive(programs: Programs) -> str:
-    """Start an endpoint for spans; returns its URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    programs.callback(server.server_close)
-    programs.callback(server.shutdown)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return f"http://127.0.0.1:{server.server_port}"
+from peers import Peers
+from programs import BENCH, ROOT, TARGETS, Failure, Programs, build, free_port
+from receiver import Receiver
 
 
 def section(title: str, lines: Iterable[str]) -> None:
@@ -57,30 +35,35 @@ def section(title: str, lines: Iterable[str]) -> None:
         print(line, flush=True)
 
 
-def compare(directory: Path, pair: Pair, back: int, endpoint: str, load: str) -> None:
+def compare(directory: Path, pair: Pair, back: int, receiver: Receiver, load: str) -> None:
     """Throughput of one pair, and the memory of its rbinder."""
+    peers = Peers(ROOT / "build" / "peers")
     with Programs(directory) as programs:
-        fronts = throughput.start(programs, pair, back, endpoint)
+        fronts = throughput.start(programs, pair, back, receiver, peers)
         for connections in throughput.CONNECTIONS:
             plural = "s" if connections > 1 else ""
             title = f"{pair.name} front, {connections} connection{plural}, relative to untouched"
             section(title, [throughput.HEADING])
-            for line in throughput.compare(load, fronts, connections):
+            for line in throughput.compare(load, fronts, connections, receiver):
                 print(line, flush=True)
-        processes = fronts[throughput.RBINDER].roles
-        section(f"Memory of rbinder under the {pair.name} front, after this", memory.measure(processes))
+        for way in (throughput.AGENT, throughput.PTRACE):
+            section(
+                f"Memory of rbinder ({way}) under the {pair.name} front, after this", memory.measure(fronts[way].roles)
+            )
 
 
-def measure(directory: Path, programs: Programs) -> None:
+def measure(directory: Path, programs: Programs, wanted: list[str]) -> None:
     """Everything, in the order in which it is printed."""
     back = free_port()
-    programs.start([build(TARGETS / "back.c", directory), str(back)], back)
-    load, endpoint = build(BENCH / "load.c", directory), receive(programs)
-    pairs = available(directory)
+    programs.start([build(TARGETS / "back.c", directory, "-static"), str(back)], back)
+    load, receiver = build(BENCH / "load.c", directory, "-static"), Receiver()
+    programs.callback(receiver.close)
+    pairs = [pair for pair in available(directory) if not wanted or pair.name in wanted]
     section("Stops for one proxied request on kept connections (counted)", stops.measure(programs, pairs, back))
+    section("Instructions of the agent (counted)", instructions.measure(directory))
     section("Start of a program below rbinder", startup.measure(directory))
     for pair in pairs:
-        compare(directory, pair, back, endpoint, load)
+        compare(directory, pair, back, receiver, load)
 
 
 def main() -> int:
@@ -91,7 +74,7 @@ def main() -> int:
         directory = Path(name)
         try:
             with Programs(directory) as programs:
-                measure(directory, programs)
+                measure(directory, programs, [word for argument in sys.argv[1:] for word in argument.split(",")])
         except (Failure, OSError, subprocess.SubprocessError) as failure:
             print(f"bench: {failure}", file=sys.stderr)
             return 1

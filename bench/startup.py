@@ -17,23 +17,25 @@ ROUNDS = 15
 def started_after(command: Sequence[str]) -> float:
     """Milliseconds from before the command is started until it tells its own time."""
     before = time.monotonic_ns()
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, check=True, cwd=ROOT, env=environment({}), timeout=DEADLINE
-    )
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=ROOT, env=environment({}), timeout=DEADLINE)
     return (int(done.stdout) - before) / 1e6
 
 
 def measure(directory: Path) -> list[str]:
     """The lines to print."""
     first = build(BENCH / "first.c", directory)
-    ways = {"untouched": [first], "rbinder": [*rbinder("-x", "none", "-q"), first]}
+    ways = {"untouched": [first]} | {
+        engine: [*rbinder("-x", "none", "-q", "-e", engine), first] for engine in ("agent", "ptrace")
+    }
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name in random.sample(list(ways), len(ways)):
             taken[name].append(started_after(ways[name]))
-    beyond = [late - own for late, own in zip(taken["rbinder"], taken["untouched"], strict=True)]
-    return [
-        f"{statistics.median(beyond):.0f} ms beyond its own start "
-        f"({min(beyond):.0f} to {max(beyond):.0f}, {ROUNDS} alternating rounds; "
-        f"its own: {statistics.median(taken['untouched']):.1f} ms)"
-    ]
+    return [_line(engine, taken[engine], taken["untouched"]) for engine in ("agent", "ptrace")]
+
+
+def _line(engine: str, taken: list[float], own: list[float]) -> str:
+    beyond = [late - early for late, early in zip(taken, own, strict=True)]
+    spread = f"({min(beyond):.0f} to {max(beyond):.0f}, {ROUNDS} alternating rounds"
+    late = f"{statistics.median(beyond):.0f} ms beyond its own start"
+    return f"{engine:<8}{late} {spread}; its own: {statistics.median(own):.1f} ms)"

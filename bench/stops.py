@@ -14,7 +14,7 @@ REQUESTS = 200
 def counted(programs: Programs, pair: Pair, back: int, requests: int) -> Counter[str]:
     """All stops, by name, of a front that is asked so often on one connection."""
     port = free_port()
-    front = programs.start([*rbinder("-vv", "-x", "none"), *pair.command(port, back)])
+    front = programs.start([*rbinder("-vv", "-x", "none", "-e", "ptrace"), *pair.command(port, back)])
     with front.connection(port) as connection:  # no probe before it: nothing but the requests may differ
         for number in range(requests):
             connection.sendall(b"GET /work?id=%d HTTP/1.1\r\nHost: front\r\n\r\n" % number)

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from rbinder import __version__, endpoint, probes
+from rbinder import __version__, agent, endpoint, probes
+from rbinder.agent.choice import NOT_BUILT
+from rbinder.agent.choice import REMEDY as AGENT_REMEDY
+from rbinder.agent.probe import load_agent
 from rbinder.config import Config
 from rbinder.environment import present
 
@@ -53,8 +56,9 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from libraries
     needed = [check_kernel(os.uname().release), check_architecture(os.uname().machine), *check_ptrace()]
     seccomp = check_seccomp()
-    yield from (*needed, check_yama(), seccomp)
-    yield from check_engines(config, [libraries[0], *needed], seccomp)
+    in_process = check_agent()
+    yield from (*needed, check_yama(), seccomp, in_process)
+    yield from check_engines(config, [libraries[0], *needed], seccomp, in_process)
     yield from check_exporters(config)
 
 
@@ -158,17 +162,46 @@ def check_seccomp() -> Finding:
     return Finding(OK, "seccomp", f"a child installed a filter{already}{cost}")
 
 
-def check_engines(config: Config, needed: list[Finding], seccomp: Finding) -> Iterator[Finding]:
+def check_agent() -> Finding:
+    """Run a program with the agent for real."""
+    library = agent.library()
+    if library is None or agent.reader() is None:
+        return Finding(WARN, "agent", NOT_BUILT.format(machine=os.uname().machine), AGENT_REMEDY)
+    answer = probes.in_child(lambda: load_agent(library))
+    if answer is None:
+        return Finding(WARN, "agent", NO_ANSWER)
+    problem = answer["place"] or answer["header"] or answer["record"]
+    if problem:
+        return Finding(WARN, "agent", f"{library}: {problem}", "use -e ptrace")
+    return Finding(OK, "agent", "a program's request got its header and was recorded")
+
+
+def check_engines(config: Config, needed: list[Finding], seccomp: Finding, in_process: Finding) -> Iterator[Finding]:
+    """What each engine can do, and which one auto takes."""
+    outside = _check_ptrace_engine(config, needed, seccomp)
+    inside = in_process.mark == OK
+    yield (
+        Finding(OK, "engine agent", "works")
+        if inside
+        else Finding(WARN, "engine agent", "does not work (see agent above)")
+    )
+    yield outside
+    if outside.mark == NO:
+        some = Finding(WARN, "engine auto", "agent; what that can't be loaded into runs untraced")
+        yield some if inside else Finding(NO, "engine auto", "no engine works here")
+        return
+    ptrace = "ptrace" if outside.mark == OK else "ptrace, with --no-seccomp"
+    choice = f"agent where the program is dynamically linked, else {ptrace}" if inside else ptrace
+    yield Finding(outside.mark, "engine auto", choice)
+
+
+def _check_ptrace_engine(config: Config, needed: list[Finding], seccomp: Finding) -> Finding:
     missing = [finding.what for finding in needed if finding.mark == NO]
     if missing:
-        yield Finding(NO, "engine ptrace", f"does not work without {', '.join(missing)} (see above)")
-        yield Finding(NO, "engine auto", "no engine works here")
-    elif seccomp.mark == NO and config.seccomp:
-        yield Finding(WARN, "engine ptrace", "works without seccomp only", "use --no-seccomp (slower)")
-        yield Finding(WARN, "engine auto", "ptrace, with --no-seccomp")
-    else:
-        yield Finding(OK, "engine ptrace", "works" if config.seccomp else "works, without a seccomp filter")
-        yield Finding(OK, "engine auto", "ptrace")
+        return Finding(NO, "engine ptrace", f"does not work without {', '.join(missing)} (see above)")
+    if seccomp.mark == NO and config.seccomp:
+        return Finding(WARN, "engine ptrace", "works without seccomp only", "use --no-seccomp (slower)")
+    return Finding(OK, "engine ptrace", "works" if config.seccomp else "works, without a seccomp filter")
 
 
 def check_exporters(config: Config) -> Iterator[Finding]:

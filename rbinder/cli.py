@@ -21,7 +21,7 @@ send. The program needs no change; its output and exit status stay its own.
   -x, --exporter LIST      where spans go: otlp, console, file, none
   -o, --output FILE        append spans to FILE as OTLP JSON lines
   -s, --service-name NAME  the service's name (else derived from the command)
-  -e, --engine NAME        auto or ptrace
+  -e, --engine NAME        auto, agent or ptrace
       --no-seccomp         trace without a seccomp filter (slow; keeps setuid)
   -q, --quiet              say nothing but errors
   -v, --verbose            say more; -vv says much more

@@ -1,4 +1,5 @@
-"""The exporter process: records in by a pipe, spans out. Nothing it does or fails to do reaches the traced program.
+"""The exporter process: records in, by a pipe or by shared memory; spans out. Nothing it does or fails to do reaches
+the traced program.
 
 It is forked from a light parent before the program runs, so importing this file is cheap; the OpenTelemetry SDK is
 imported while the program already runs, behind a thread that keeps the pipe empty.
@@ -7,9 +8,9 @@ imported while the program already runs, behind a thread that keeps the pipe emp
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
-import struct
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -17,14 +18,17 @@ from typing import TYPE_CHECKING
 from rbinder.exporters import Exporter, Surroundings, create
 from rbinder.exporters.stderr import Stderr
 from rbinder.inbox import Inbox
-from rbinder.records import CorruptStream, Decoder, Kind, Note, Record
+from rbinder.records import UNREADABLE, Decoder, Kind, Note, Record
 
 if TYPE_CHECKING:
+    from rbinder.agent.ring import RingInbox
+    from rbinder.agent.watch import Watch
     from rbinder.config import Config
-    from rbinder.exchanges import Exchange
+    from rbinder.exchanges import Exchange, Exchanges
     from rbinder.spans import Spans
 
 NICENESS = 5
+NICENESS_BESIDE_RING = 19  # there is room for what has to wait, and whoever fills it is not kept waiting
 BACKLOG_SHARE = 0.5  # of the exit timeout, for what is still in the inbox; the rest is the exporters'
 
 # What a terminal or a process manager sends to the whole group: the program decides what becomes of them, and this
@@ -40,18 +44,20 @@ IGNORED_SIGNALS = (
     signal.SIGWINCH,
     signal.SIGPIPE,
 )
-# What a record's payload raises when its bytes are none.
-_CORRUPT = (CorruptStream, struct.error, ValueError, TypeError, IndexError)
 
 
-def run(source: int, config: Config) -> int:
-    """Collect from the pipe's read end `source` until its end; returns the process's exit status."""
+def run(source: int, config: Config, memory: int | None = None) -> int:
+    """Collect from the pipe's read end `source` until its end; returns the process's exit status.
+
+    `memory` is the agents' shared memory: then their records come that way, and their keeper's by the pipe.
+    """
     stderr = Stderr(config.verbosity)
     try:
         _detach(source)
         _repair(config)
-        inbox = Inbox(source)
-        inbox.start()
+        inbox = Inbox(source) if memory is None else _ring(source, memory)
+        inbox.start()  # its threads keep the priority of the programs whose records they take
+        _give_way(NICENESS if memory is None else NICENESS_BESIDE_RING)
         _silence()
         Collector(config, stderr).collect(inbox)
     except Exception as error:  # the last resort: a sentence, never a traceback among the program's output
@@ -70,23 +76,30 @@ class Collector:
         self._config, self._stderr = config, stderr
         self._exchanges = Exchanges()
         self._decoder = Decoder()
+        self._watch: Watch | None = None
         self._failures: list[str] = []
         self._emitted = self._skipped = self._unmade = 0
         self._sound = True  # the stream can be read
         self._exporters = self._create_exporters()
         self._spans: Spans = Spans([exporter.processor for exporter in self._exporters], config.service_name)
 
-    def collect(self, inbox: Inbox) -> None:
+    def collect(self, inbox: Inbox | RingInbox) -> None:
         """The loop of this process's life."""
+        if not isinstance(inbox, Inbox):
+            self._watch = _watch(inbox, self._exchanges)
+            self._decoder = Decoder(framed=True)
+        gc.freeze()  # what was imported stays: no collection need look at it again
         wait: float | None = None
         while not inbox.ended:
             self._feed(inbox.take(wait))
             wait = self._tick()
         now = time.monotonic()
         self._feed_backlog(inbox, now + self._config.exit_timeout * BACKLOG_SHARE)
+        if self._watch is not None:
+            self._take_all(self._watch.finish(time.monotonic_ns()))
         self._finish(now + self._config.exit_timeout)
 
-    def _feed_backlog(self, inbox: Inbox, deadline: float) -> None:
+    def _feed_backlog(self, inbox: Inbox | RingInbox, deadline: float) -> None:
         """What was read before the end: in spans while time allows, then only counted."""
         while not inbox.exhausted:
             data = inbox.take(None)
@@ -96,7 +109,15 @@ class Collector:
                 self._skipped += sum(record.kind is Kind.REQUEST_HEAD for record in self._records(data))
 
     def _feed(self, data: bytes) -> None:
+        watch = self._watch
         for record in self._records(data):
+            if watch is not None and record.kind in watch.kinds:
+                self._take_all(watch.see(record))
+            else:
+                self._take(record)
+
+    def _take_all(self, records: list[Record]) -> None:
+        for record in records:
             self._take(record)
 
     def _records(self, data: bytes) -> Iterator[Record]:
@@ -105,7 +126,7 @@ class Collector:
             return
         try:
             yield from self._decoder.feed(data)
-        except _CORRUPT:
+        except UNREADABLE:
             self._sound = False
             self._stderr.say("the engine's records can't be read any more; no more spans are made")
 
@@ -128,7 +149,11 @@ class Collector:
 
     def _tick(self) -> float | None:
         now = time.monotonic()
-        return min((wait for exporter in self._exporters if (wait := exporter.tick(now)) is not None), default=None)
+        waits = [exporter.tick(now) for exporter in self._exporters]
+        if self._watch is not None:
+            self._take_all(self._watch.due(time.monotonic_ns()))
+            waits.append(self._watch.wait(time.monotonic_ns()))
+        return min((wait for wait in waits if wait is not None), default=None)
 
     def _finish(self, deadline: float) -> None:
         self._emit(self._exchanges.close(time.monotonic_ns()))
@@ -147,11 +172,12 @@ class Collector:
         reasons = [exporter.reason for exporter in self._exporters] + self._failures
         if self._skipped:
             reasons.append(f"{self._skipped} could not be made within the exit timeout")
-        if self._unmade:
-            reasons.append(f"{self._unmade} could not be described")
+        unmade = self._unmade + self._decoder.unreadable_requests
+        if unmade:
+            reasons.append(f"{unmade} could not be described")
         if self._exchanges.lost:
             reasons.append(f"{self._exchanges.lost} records were dropped, which came too fast")
-        lost = at_exporters + self._skipped + self._unmade + self._exchanges.lost
+        lost = at_exporters + self._skipped + unmade + self._exchanges.lost
         because = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
         if not lost and because:
             self._stderr.say(because)
@@ -184,8 +210,25 @@ def _detach(source: int) -> None:
     for standard in (0, 1):
         if standard != source:
             os.dup2(null, standard)
+
+
+def _give_way(niceness: int) -> None:
+    """This thread, and those it will start, have time."""
     with contextlib.suppress(OSError):
-        os.nice(NICENESS)
+        os.nice(niceness)
+
+
+def _ring(source: int, memory: int) -> RingInbox:
+    from rbinder.agent.memory import SharedMemory
+    from rbinder.agent.ring import RingInbox
+
+    return RingInbox(source, SharedMemory(memory))
+
+
+def _watch(inbox: RingInbox, exchanges: Exchanges) -> Watch:
+    from rbinder.agent.watch import Watch
+
+    return Watch(inbox.memory, inbox, exchanges)
 
 
 def _repair(config: Config) -> None:

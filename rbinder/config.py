@@ -18,7 +18,7 @@ from rbinder.options import Options, parse
 
 Settings = Mapping[str, str]
 
-ENGINES = ("auto", "ptrace")
+ENGINES = ("auto", "agent", "ptrace")
 EXPORTERS = ("otlp", "console", "file")
 # Names and defaults: OpenTelemetry specification, "Environment Variable Specification", "General SDK Configuration".
 PROPAGATORS = ("tracecontext", "baggage", "b3", "b3multi")
@@ -91,7 +91,8 @@ def _engine(options: Options, settings: Settings) -> str:
     source = "option -e" if options.engine else "RBINDER_ENGINE"
     engine = options.engine or settings.get("RBINDER_ENGINE", "auto")
     if engine not in ENGINES:
-        raise UsageError(f"{source}: there is no engine {quoted('', engine)}; there are {' and '.join(ENGINES)}")
+        known = f"{', '.join(ENGINES[:-1])} and {ENGINES[-1]}"
+        raise UsageError(f"{source}: there is no engine {quoted('', engine)}; there are {known}")
     return engine
 
 

@@ -97,6 +97,16 @@ class Exchanges:
         """How many exchanges of that trace are still open."""
         return self._in_trace.get(trace_id, 0)
 
+    def open_in_process(self, pid: int) -> list[tuple[int, Exchange]]:
+        """That process's exchanges which are still open, oldest first, each with its connection's identity."""
+        found = (self._open[key] for key in self._in_process.get(pid, ()))
+        return [(each.connection, each.exchange) for each in found]
+
+    def connection(self, identity: int) -> ConnectionInfo | None:
+        """What was told of a connection that isn't closed."""
+        known = self._connections.get(identity)
+        return known.info if known else None
+
     @property
     def open(self) -> int:
         return len(self._open)
@@ -107,7 +117,7 @@ class Exchanges:
             case RequestHead() as head:
                 return self._request(record, head)
             case ResponseHead() as head:
-                self._response(record, head)
+                return self._response(record, head)
             case MessageEnd() as end:
                 return self._finish(record.exchange, record.time) if end.is_response else []
             case ExchangeFailed() as failure:
@@ -162,9 +172,24 @@ class Exchanges:
         self._in_process.setdefault(exchange.pid, {})[key] = None
         self._in_trace[exchange.trace_id] = self.open_in_trace(exchange.trace_id) + 1
 
-    def _response(self, record: Record, head: ResponseHead) -> None:
-        if found := self._open.get(record.exchange):
-            found.exchange.response = parse_response(head.head)
+    def _response(self, record: Record, head: ResponseHead) -> list[Exchange]:
+        found = self._open.get(record.exchange)
+        if found is None:
+            return []
+        found.exchange.response = parse_response(head.head)
+        if next(iter(self._on_connection.get(found.connection, ())), record.exchange) == record.exchange:
+            return []
+        return self._outrun(found, record)
+
+    def _outrun(self, found: _Open, record: Record) -> list[Exchange]:
+        """Responses come in order (RFC 9112 section 9.3.2): of the requests before it the end's record was lost."""
+        ended: list[Exchange] = []
+        for key in list(self._on_connection[found.connection]):
+            if key == record.exchange:
+                break
+            error_type = "" if self._open[key].exchange.response else OTHER_ERROR
+            ended += self._finish(key, min(found.exchange.started, record.time), error_type)
+        return ended
 
     def _finish(self, key: bytes, time: int, error_type: str = "") -> list[Exchange]:
         """End one exchange; an id that isn't open (its request's record was lost, or it has ended) is nothing."""

@@ -1,10 +1,11 @@
 """The process the user started: it stands for the program towards whoever started it.
 
-    launcher ──fork──▶ tracer ──fork──▶ the command
-        └──────fork──▶ collector  ◀──records── tracer
+    launcher ──fork──▶ tracer or keeper ──fork──▶ the command
+        └──────fork──▶ collector  ◀──records── tracer; or from all programs, through shared memory
 
-The launcher passes signals on, stops when the program stops, and ends with its exit status. The tracer may outlive it
-(a program that leaves daemons behind is traced to the end), the collector outlives both until its pipe is drained.
+The launcher passes signals on, stops when the program stops, and ends with its exit status. Tracer and keeper may
+outlive it (a program that leaves daemons behind is traced to the end), the collector outlives them until its pipe is
+drained.
 """
 
 from __future__ import annotations
@@ -21,21 +22,36 @@ from rbinder.config import Config
 from rbinder.control import DOORBELL, Control, Link
 from rbinder.errors import CommandNotExecutable, CommandNotFound, EngineUnavailable
 from rbinder.inheritance import inherit
+from rbinder.kernel import PR_SET_PDEATHSIG, prctl, signalfd
 
 _CAN_ASK = os.access in os.supports_effective_ids
 _SI_USER = 0  # asm-generic/siginfo.h: sent by kill(2); what the kernel itself sends is positive
 _SIGNAL_RECORD = struct.Struct("<IiiI112x")  # struct signalfd_siginfo: signo, errno, code, pid, ...
 _TRACER_KILLED = "the tracer was killed, and the program with it (its calls can't go on without a tracer)"
+COLLECTOR_KILLED = "the collector was killed: the spans it had not exported are lost"
 
 
 def run(config: Config) -> int:
-    """Start the command below a tracer and a collector; return the exit status when it ends.
+    """Start the command below an engine, and a collector; return the exit status when it ends.
 
     Raises CommandNotFound, CommandNotExecutable, EngineUnavailable.
     """
     path = find(config.command[0], os.environ.get("PATH", os.defpath))
-    launcher = os.getpid()
+    from rbinder.agent.choice import choose
+
+    choice = choose(config.engine, path)
+    if config.verbosity >= 1:
+        say(f"engine {choice.engine}: {choice.reason}")
     _occupy_standard_descriptors()
+    if choice.engine == "agent":
+        from rbinder.agent.launcher import run as run_agent
+
+        return run_agent(config, path, choice)
+    return _run_ptrace(config, path)
+
+
+def _run_ptrace(config: Config, path: str) -> int:
+    launcher = os.getpid()
     inherited = inherit()
     reader, writer = open_pipe()
     ours, theirs = Link.pair()
@@ -49,24 +65,32 @@ def run(config: Config) -> int:
 
     def collect() -> None:
         ours.close()
-        _let_go_of_stderr_with(launcher)
+        let_go_of_stderr_with(launcher)
         from rbinder.collector import run as run_collector
 
         run_collector(reader, config)
 
-    tracer = _fork(trace)
+    tracer = fork(trace)
     os.close(writer)
     theirs.close()
 
     def start_collector() -> tuple[int, int]:
-        """Its process id, and a descriptor that is readable when it has ended (pidfd_open is refused in containers)."""
-        ended, alive = os.pipe()
-        pid = _fork(collect)
-        os.close(alive)
+        started = start(collect)
         os.close(reader)
-        return pid, ended
+        return started
 
     return Launcher(config, ours, tracer, start_collector).wait()
+
+
+def start(collect: Callable[[], None]) -> tuple[int, int]:
+    """Start a collector: its process id, and a descriptor that is readable when it has ended.
+
+    (pidfd_open is refused in containers.)
+    """
+    ended, alive = os.pipe()
+    pid = fork(collect)
+    os.close(alive)
+    return pid, ended
 
 
 def find(command: str, path: str) -> str:
@@ -92,9 +116,8 @@ def _occupy_standard_descriptors() -> None:
     os.close(descriptor)
 
 
-def _let_go_of_stderr_with(launcher: int) -> None:
+def let_go_of_stderr_with(launcher: int) -> None:
     """In the collector: where the launcher ends first (a daemon is traced on), whoever reads a pipe gets its end."""
-    from rbinder.ptrace.native import PR_SET_PDEATHSIG, prctl
 
     def let_go(*_: object) -> None:
         if not os.isatty(2):
@@ -109,7 +132,7 @@ def _let_go_of_stderr_with(launcher: int) -> None:
         let_go()
 
 
-def _fork(child: Callable[[], None]) -> int:
+def fork(child: Callable[[], None]) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -118,7 +141,7 @@ def _fork(child: Callable[[], None]) -> int:
         child()
         status = 0
     except BaseException as error:
-        _say(f"internal error: {type(error).__name__}: {error}")
+        say(f"internal error: {type(error).__name__}: {error}")
         if os.environ.get("RBINDER_VERBOSE"):
             import traceback
 
@@ -127,7 +150,8 @@ def _fork(child: Callable[[], None]) -> int:
         os._exit(status)
 
 
-def _say(sentence: str) -> None:
+def say(sentence: str) -> None:
+    """A remark on stderr."""
     from rbinder.cli import say
 
     say(sentence)
@@ -136,18 +160,17 @@ def _say(sentence: str) -> None:
 class Launcher:
     """Waits for the program's end, and does what its parent expects of it meanwhile."""
 
-    def __init__(self, config: Config, link: Link, tracer: int, start_collector: Callable[[], tuple[int, int]]) -> None:
-        from rbinder.ptrace.native import signalfd  # imported late, like all that the start can do without
-
+    def __init__(self, config: Config, link: Link, engine: int, start_collector: Callable[[], tuple[int, int]]) -> None:
         self._config = config
         self._link = link
-        self._tracer = tracer
+        self._engine = engine  # its process
         self._start_collector = start_collector
         self._collector = 0
         self._collector_end = -1
         self._collector_status: int | None = None
         self._signals = signalfd(frozenset(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
         self._status: int | None = None
+        self._root = 0  # the program's process id, where the engine tells it
 
     def wait(self) -> int:
         """The exit status: the program's, or 128 + n for a signal."""
@@ -165,12 +188,13 @@ class Launcher:
     # -- messages
 
     def _take_messages(self) -> bool:
-        """False: the tracer has closed its end."""
+        """False: the engine has closed its end."""
         for message in self._link.receive():
             if message is None:
                 return False
             kind, value = message
             if kind is Control.STARTED:
+                self._root = value
                 self._collect()
             elif kind is Control.EXITED:
                 self._collect()
@@ -206,20 +230,23 @@ class Launcher:
             if number == signal.SIGCHLD:
                 self._reap()
             if self._is_for_the_program(number, code, sender):
-                self._link.send(Control.SIGNAL, number, code, sender)
-                self._ring()
+                self._pass_on(number, code, sender)
+
+    def _pass_on(self, number: int, code: int, sender: int) -> None:
+        self._link.send(Control.SIGNAL, number, code, sender)
+        self._ring()
 
     def _is_for_the_program(self, number: int, code: int, sender: int) -> bool:
         """What a terminal sends goes to the whole process group: the program has got it already."""
         if code <= _SI_USER:
-            return sender not in (self._tracer, os.getpid())
+            return sender not in (self._engine, os.getpid())
         # but a hang-up goes to the session's leader alone (credentials(7)): the program would be that without us
         return number in (signal.SIGHUP, signal.SIGCONT) and os.getsid(0) == os.getpid()
 
     def _ring(self) -> None:
         try:
-            if self._tracer > 0:
-                os.kill(self._tracer, DOORBELL)
+            if self._engine > 0:
+                os.kill(self._engine, DOORBELL)
         except ProcessLookupError:
             return
 
@@ -241,24 +268,37 @@ class Launcher:
         """Take note of every child that has ended; process 1 has orphans as well."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 return
             if not pid:
                 return
-            if pid == self._collector:
-                self._collector_status = status
-            elif pid == self._tracer:
-                self._tracer = 0
-                self._tracer_ended(status)
+            if os.WIFSTOPPED(status):
+                self._child_stopped(pid, os.WSTOPSIG(status))
+            elif pid == self._collector:
+                self._collector_ended(status)
+            elif pid == self._engine:
+                self._engine = 0
+                self._engine_ended(status)
+            else:
+                self._orphan_ended(pid, status)
 
-    def _tracer_ended(self, status: int) -> None:
+    def _child_stopped(self, pid: int, number: int) -> None:
+        """A process of our own was stopped: that is between it and whoever did it."""
+
+    def _collector_ended(self, status: int) -> None:
+        self._collector_status = status
+
+    def _orphan_ended(self, pid: int, status: int) -> None:
+        """Only process 1, and who asked for it, has such children."""
+
+    def _engine_ended(self, status: int) -> None:
         self._take_messages()
         if self._status is not None:
             return
         if not os.WIFSIGNALED(status):
             raise EngineUnavailable("the tracer ended before the program did: try `rbinder --check`")
-        _say(_TRACER_KILLED)
+        say(_TRACER_KILLED)
         self._status = 128 + os.WTERMSIG(status)
 
     # -- the end
@@ -281,10 +321,10 @@ class Launcher:
         waiting.register(self._collector_end, POLLIN)
         if not waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
             os.kill(self._collector, signal.SIGKILL)
-            _say("the last spans could not be handed over in time: they are lost")
+            say("the last spans could not be handed over in time: they are lost")
             return
         while self._collector_status is None:  # its pipe has closed: it is about to be a zombie
             signal.sigtimedwait((signal.SIGCHLD,), 0.01)
             self._reap()
         if os.WIFSIGNALED(self._collector_status):
-            _say("the collector was killed: the spans it had not exported are lost")
+            say(COLLECTOR_KILLED)

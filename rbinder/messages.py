@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import h11
 
 Headers = list[tuple[bytes, bytes]]
+T = TypeVar("T")
+
+
+_REMEMBERED = 1024  # heads, and blocks of header fields, that were read before: most recur
+_LONGEST = 1024  # bytes of one that is remembered
 
 
 @dataclass(slots=True)
@@ -59,8 +65,23 @@ def parse_response(head: bytes) -> Response | None:
     """The response of a head; None for an empty one."""
     if not head.strip():
         return None
-    head = _ended(head)
-    return ordinary_response(head) or strict_response(head) or _loose_response(head)
+    found = _responses.get(head)
+    if found is None:
+        whole = _ended(head)
+        found = ordinary_response(whole) or strict_response(whole) or _loose_response(whole)
+        _remember(_responses, head, found)
+    return found
+
+
+_responses: dict[bytes, Response] = {}  # shared, as are the lists of fields: nobody changes them
+_blocks: dict[bytes, Headers] = {}
+
+
+def _remember(table: dict[bytes, T], key: bytes, value: T) -> None:
+    if len(key) <= _LONGEST:
+        if len(table) >= _REMEMBERED:
+            table.clear()
+        table[key] = value
 
 
 def _ended(head: bytes) -> bytes:
@@ -98,6 +119,9 @@ def ordinary_response(head: bytes) -> Response | None:
 
 def _ordinary_fields(block: bytes) -> Headers | None:
     """The header fields; None where h11 might refuse or rewrite one."""
+    known = _blocks.get(block)
+    if known is not None:
+        return known
     fields: Headers = []
     special: set[bytes] = set()
     for line in block.split(b"\r\n")[:-1]:
@@ -108,6 +132,7 @@ def _ordinary_fields(block: bytes) -> Headers | None:
                 return None
             special.add(name)
         fields.append((name, value))
+    _remember(_blocks, block, fields)
     return fields
 
 

@@ -40,6 +40,9 @@ class Kind(enum.IntEnum):
     LOST = 9  # Lost: records that were dropped before this one
     NOTE = 10  # Note: a sentence for the user, said once
     FLUSH = 11  # Empty: hand over everything you have
+    # between an agent and its collector alone (`rbinder.agent.watch`)
+    CONNECT_FAILED = 64  # ConnectFailed: a call that never got a connection, unless another attempt succeeds
+    CONNECT_RETRACTED = 65  # Empty: another attempt has
 
 
 class Side(enum.IntEnum):
@@ -47,6 +50,9 @@ class Side(enum.IntEnum):
 
     SERVER = 1
     CLIENT = 2
+
+
+_SIDES = {int(side): side for side in Side}  # a look-up costs a tenth of Side()
 
 
 @dataclass(slots=True)
@@ -124,7 +130,7 @@ class ConnectionInfo:
     def unpack(cls, data: bytes) -> ConnectionInfo:
         side, peer_port, local_port, c0, c1, l0, l1, error = _CONNECTION.unpack_from(data)
         peer, _, local = data[_CONNECTION.size :].decode("utf-8", "surrogateescape").partition("\0")
-        return cls(Side(side), peer, peer_port, local, local_port, c0, c1, l0, l1, error)
+        return cls(_SIDES[side], peer, peer_port, local, local_port, c0, c1, l0, l1, error)
 
 
 @dataclass(slots=True)
@@ -157,7 +163,7 @@ class RequestHead:
         side, trace_id, parent_id, flags, started, length = _REQUEST.unpack_from(data)
         body = data[_REQUEST.size :]
         state = body[:length].decode("ascii")
-        return cls(Side(side), trace_id, parent_id, bool(flags & 0x100), flags & 0xFF, started, state, body[length:])
+        return cls(_SIDES[side], trace_id, parent_id, bool(flags & 0x100), flags & 0xFF, started, state, body[length:])
 
 
 @dataclass(slots=True)
@@ -170,7 +176,7 @@ class ResponseHead:
 
     @classmethod
     def unpack(cls, data: bytes) -> ResponseHead:
-        return cls(Side(data[0]), data[1:])
+        return cls(_SIDES[data[0]], data[1:])
 
 
 @dataclass(slots=True)
@@ -185,7 +191,7 @@ class MessageEnd:
     @classmethod
     def unpack(cls, data: bytes) -> MessageEnd:
         side, is_response, size = struct.unpack("<BBQ", data)
-        return cls(Side(side), bool(is_response), size)
+        return cls(_SIDES[side], bool(is_response), size)
 
 
 @dataclass(slots=True)
@@ -200,7 +206,24 @@ class ExchangeFailed:
 
     @classmethod
     def unpack(cls, data: bytes) -> ExchangeFailed:
-        return cls(Side(data[0]), data[1:].decode())
+        return cls(_SIDES[data[0]], data[1:].decode())
+
+
+@dataclass(slots=True)
+class ConnectFailed:
+    """`error_type` as in ExchangeFailed; `request` has no head."""
+
+    error_type: str
+    request: RequestHead
+
+    def pack(self) -> bytes:
+        error_type = self.error_type.encode()
+        return bytes((len(error_type),)) + error_type + self.request.pack()
+
+    @classmethod
+    def unpack(cls, data: bytes) -> ConnectFailed:
+        start = 1 + data[0]
+        return cls(data[1:start].decode(), RequestHead.unpack(data[start:]))
 
 
 @dataclass(slots=True)
@@ -239,11 +262,12 @@ Payload = (
     | ResponseHead
     | MessageEnd
     | ExchangeFailed
+    | ConnectFailed
     | Lost
     | Note
 )
 
-_PAYLOADS: dict[int, Any] = {
+_PAYLOADS: dict[Kind, Any] = {
     Kind.PROCESS: ProcessInfo,
     Kind.PROCESS_EXIT: ProcessExit,
     Kind.CONNECTION: ConnectionInfo,
@@ -255,7 +279,10 @@ _PAYLOADS: dict[int, Any] = {
     Kind.LOST: Lost,
     Kind.NOTE: Note,
     Kind.FLUSH: Empty,
+    Kind.CONNECT_FAILED: ConnectFailed,
+    Kind.CONNECT_RETRACTED: Empty,
 }
+_KINDS = {int(kind): (kind, payload.unpack) for kind, payload in _PAYLOADS.items()}
 
 
 @dataclass(slots=True)
@@ -282,27 +309,47 @@ class CorruptStream(ValueError):
     """The bytes are no records of this version; nothing after them can be read."""
 
 
-class Decoder:
-    """Turns a stream of bytes, cut anywhere, into records."""
+# What a payload's unpack raises when its bytes are none.
+UNREADABLE = (CorruptStream, struct.error, ValueError, TypeError, LookupError)
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
+
+class Decoder:
+    """Turns a stream of bytes, cut anywhere, into records.
+
+    `framed`: whoever gives the bytes has seen to it that they are whole records, each of whom another program may have
+    made; one whose payload is none is left out, and counted where it was a request's.
+    """
+
+    def __init__(self, framed: bool = False) -> None:
+        self.unreadable_requests = 0
+        self._framed = framed
+        self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[Record]:
         """Yield each record that is now complete. Raises CorruptStream; unknown kinds are skipped."""
-        self._buffer += data
-        buffer, at = self._buffer, 0
+        if self._rest:
+            data = self._rest + data
+        at, end = 0, len(data)
         try:
-            while len(buffer) - at >= HEADER.size:
-                size, kind, version, time, pid, tid, connection, exchange, _ = HEADER.unpack_from(buffer, at)
+            while end - at >= HEADER.size:
+                size, kind, version, time, pid, tid, connection, exchange, _ = HEADER.unpack_from(data, at)
                 if version != VERSION or not HEADER.size <= size <= MAX_RECORD:
                     raise CorruptStream(f"record of version {version}, {size} bytes: expected version {VERSION}")
-                if len(buffer) - at < size:
+                if end - at < size:
                     break
-                body = bytes(buffer[at + HEADER.size : at + size])
+                body = data[at + HEADER.size : at + size]
                 at += size
-                payload = _PAYLOADS.get(kind)
-                if payload is not None:
-                    yield Record(Kind(kind), time, pid, tid, connection, exchange, payload.unpack(body))
+                found = _KINDS.get(kind)
+                if found is None:
+                    continue
+                name, payload = found
+                try:
+                    made = payload(body)
+                except UNREADABLE:
+                    if not self._framed:
+                        raise
+                    self.unreadable_requests += name is Kind.REQUEST_HEAD
+                    continue
+                yield Record(name, time, pid, tid, connection, exchange, made)
         finally:
-            del buffer[:at]
+            self._rest = data[at:]

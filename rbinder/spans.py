@@ -1,4 +1,4 @@
-"""Makes an OpenTelemetry span of each exchange, through the SDK's public interface.
+"""Makes an OpenTelemetry span of each exchange, of the SDK's own classes.
 
 The ids and the sampling decision were made by the binder while the program ran; here they are only handed on.
 """
@@ -9,11 +9,21 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, SynchronousMultiSpanProcessor, TracerProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import (
+    Event,
+    ReadableSpan,
+    SpanLimits,
+    SpanProcessor,
+    SynchronousMultiSpanProcessor,
+    TracerProvider,
+)
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     Link,
     NonRecordingSpan,
@@ -29,7 +39,7 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import Attributes
 
 from rbinder import __version__
-from rbinder.conventions import KNOWN_METHODS, describe
+from rbinder.conventions import KNOWN_METHODS, Description, describe
 from rbinder.exchanges import Exchange, Process
 from rbinder.records import NO_EXCHANGE, ConnectionInfo, Side
 from rbinder.resources import Resources
@@ -39,8 +49,16 @@ PROCESS_LIMIT = 1024  # processes whose tracer is kept ready
 CLOCK_STEP = 1_000_000  # ns by which the wall clock must have moved before the offset to it is changed
 CLOCK_PERIOD = 10_000_000_000  # ns between looks at the wall clock
 
+T = TypeVar("T")
+
 _KINDS = {Side.SERVER: SpanKind.SERVER, Side.CLIENT: SpanKind.CLIENT}
 _ROOT = Context()
+_SCOPE = InstrumentationScope("rbinder", __version__)
+_NO_STATE = TraceState()
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_RANDOM = TraceFlags(TraceFlags.SAMPLED | RANDOM_FLAG)
+_UNSET, _FAILED = Status(StatusCode.UNSET), Status(StatusCode.ERROR)
+_MOST_ATTRIBUTES, _MOST_EVENTS = 32, 8  # more than any span of ours has
 
 
 class Clock:
@@ -110,8 +128,10 @@ class Spans:
         for processor in processors:
             self._outlet.add_span_processor(processor)
         self._limits = SpanLimits()
+        self._unlimited = _is_unlimited(self._limits)
         self._resources = Resources(service_name)
         self._tracers: OrderedDict[int, Tracer] = OrderedDict()
+        self._known: OrderedDict[int, Resource] = OrderedDict()
         self._methods = known_methods(os.environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", ""))
 
     def emit(self, exchange: Exchange) -> None:
@@ -119,16 +139,61 @@ class Spans:
         self._clock.refresh()
         description = describe(exchange, self._methods)
         start = self._clock.epoch(exchange.started)
-        context = self._decide(exchange)
-        span = self._tracer(exchange.process).start_span(
-            description.name, context, _KINDS[exchange.side], description.attributes, start_time=start
+        end = start + max(0, exchange.ended - exchange.started)
+        if self._unlimited:
+            self._outlet.on_end(self._made(exchange, description, start, end))
+        else:
+            self._run(exchange, description, start, end)
+
+    def _made(self, exchange: Exchange, description: Description, start: int, end: int) -> ReadableSpan:
+        """What the SDK's tracer would make of it; it costs a tenth."""
+        trace_id, state = int.from_bytes(exchange.trace_id), _trace_state(exchange.trace_state)
+        parent = None
+        if exchange.parent_id != NO_EXCHANGE:
+            flags = TraceFlags(exchange.trace_flags)
+            parent = SpanContext(trace_id, int.from_bytes(exchange.parent_id), exchange.remote_parent, flags, state)
+        context = SpanContext(
+            trace_id,
+            int.from_bytes(exchange.span_id),
+            False,
+            _RANDOM if exchange.trace_flags & RANDOM_FLAG else _SAMPLED,
+            state,
         )
-        if exchange.side is Side.CLIENT and exchange.first_on_connection and exchange.connection is not None:
-            for name, moment in connection_events(exchange.connection):
-                span.add_event(name, timestamp=self._clock.epoch(moment))
+        return ReadableSpan(
+            description.name,
+            context,
+            parent,
+            self._resource(exchange.process),
+            description.attributes,
+            [Event(name, timestamp=moment) for name, moment in self._events(exchange)],
+            (),
+            _KINDS[exchange.side],
+            None,
+            _FAILED if description.failed else _UNSET,
+            start,
+            end,
+            _SCOPE,
+        )
+
+    def _run(self, exchange: Exchange, description: Description, start: int, end: int) -> None:
+        """Through the SDK's tracer, which knows the limits."""
+        span = self._tracer(exchange.process).start_span(
+            description.name,
+            self._decide(exchange),
+            _KINDS[exchange.side],
+            description.attributes,
+            start_time=start,
+        )
+        for name, moment in self._events(exchange):
+            span.add_event(name, timestamp=moment)
         if description.failed:
             span.set_status(Status(StatusCode.ERROR))
-        span.end(start + max(0, exchange.ended - exchange.started))
+        span.end(end)
+
+    def _events(self, exchange: Exchange) -> list[tuple[str, int]]:
+        if exchange.side is not Side.CLIENT or not exchange.first_on_connection or exchange.connection is None:
+            return []
+        return [(name, self._clock.epoch(moment)) for name, moment in connection_events(exchange.connection)]
 
     def _decide(self, exchange: Exchange) -> Context:
         """Tell the SDK's generator and sampler the decided ids; the context holds the parent, if there is one."""
@@ -136,7 +201,7 @@ class Spans:
         decided.trace_id = int.from_bytes(exchange.trace_id)
         decided.span_id = int.from_bytes(exchange.span_id)
         decided.trace_flags = exchange.trace_flags
-        decided.trace_state = TraceState.from_header([exchange.trace_state]) if exchange.trace_state else TraceState()
+        decided.trace_state = _trace_state(exchange.trace_state)
         if exchange.parent_id == NO_EXCHANGE:
             return _ROOT
         parent = SpanContext(
@@ -149,25 +214,46 @@ class Spans:
         return set_span_in_context(NonRecordingSpan(parent), _ROOT)
 
     def _tracer(self, process: Process) -> Tracer:
-        tracer = self._tracers.get(process.identity)
-        if tracer is None:
-            tracer = self._tracers[process.identity] = self._new_tracer(process)
-            if len(self._tracers) > PROCESS_LIMIT:
-                self._tracers.popitem(last=False)
-        else:
-            self._tracers.move_to_end(process.identity)
-        return tracer
+        return _remembered(self._tracers, process, self._new_tracer)
+
+    def _resource(self, process: Process) -> Resource:
+        return _remembered(self._known, process, self._resources.of)
 
     def _new_tracer(self, process: Process) -> Tracer:
         provider = TracerProvider(
             sampler=self._decided,
-            resource=self._resources.of(process),
+            resource=self._resource(process),
             shutdown_on_exit=False,
             active_span_processor=self._outlet,
             id_generator=self._decided,
             span_limits=self._limits,
         )
         return provider.get_tracer("rbinder", __version__)
+
+
+def _remembered(table: OrderedDict[int, T], process: Process, make: Callable[[Process], T]) -> T:
+    found = table.get(process.identity)
+    if found is None:
+        found = table[process.identity] = make(process)
+        if len(table) > PROCESS_LIMIT:
+            table.popitem(last=False)
+    else:
+        table.move_to_end(process.identity)
+    return found
+
+
+def _trace_state(header: str) -> TraceState:
+    return TraceState.from_header([header]) if header else _NO_STATE
+
+
+def _is_unlimited(limits: SpanLimits) -> bool:
+    """Whether the SDK would leave spans of ours as they are."""
+
+    def holds(limit: int | None, count: int) -> bool:
+        return limit is None or limit >= count
+
+    whole = limits.max_span_attribute_length is None and limits.max_attribute_length is None
+    return whole and holds(limits.max_span_attributes, _MOST_ATTRIBUTES) and holds(limits.max_events, _MOST_EVENTS)
 
 
 def connection_events(connection: ConnectionInfo) -> list[tuple[str, int]]:

@@ -8,7 +8,7 @@ import pytest
 from harness import Collector, Rbinder
 
 
-@pytest.fixture(scope="session", params=["ptrace"])
+@pytest.fixture(scope="session", params=["ptrace", "agent"])
 def engine(request: pytest.FixtureRequest) -> str:
     """The engine's name; every scenario runs with each."""
     name: str = request.param

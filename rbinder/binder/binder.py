@@ -70,20 +70,23 @@ class Binder:
         thread.begin(request)
         return Turn(span, inbound.parent, request, started)
 
-    def outgoing(self, cause: Request | None, group: Group, head: Head, started: int) -> Turn:
-        """A request's head is about to be written: the call's span, and what to change in the bytes."""
+    def outgoing(self, cause: Request | None, group: Group, head: Head, started: int, offset: int = 0) -> Turn:
+        """A request's head is about to be written: the call's span, and what to change in the bytes.
+
+        `offset` is that of the buffer which head.insert_at counts from, in the bytes that are about to be written.
+        """
         names = {name for name, _ in head.headers} | head.beyond
         if b"traceparent" in names:
-            return self._forwarded(cause, group, head, started)
+            return self._forwarded(cause, group, head, started, offset)
         parent = cause.span if cause else None
         span = self.span(parent)
         lines = self._propagation.lines(
             span, parent.span_id if parent else None, cause.inbound if cause else None, names, head.newline
         )
-        edits = [Edit(head.insert_at, lines)] if lines else []
+        edits = [Edit(offset + head.insert_at, lines)] if lines else []
         return Turn(span, parent, cause, started, edits)
 
-    def _forwarded(self, cause: Request | None, group: Group, head: Head, started: int) -> Turn:
+    def _forwarded(self, cause: Request | None, group: Group, head: Head, started: int, offset: int) -> Turn:
         """The program sends a traceparent itself: the incoming one verbatim, or one an SDK in it has made."""
         nothing = Turn(None, None, cause, started)
         found = _TRACEPARENT.search(head.raw)
@@ -95,9 +98,9 @@ class Binder:
             return nothing
         owner = owners[0]
         span = self.span(owner.span)
-        at = head.insert_at - (_blank_line(head.raw) - found.start(1))
+        at = offset + head.insert_at - (_blank_line(head.raw) - found.start(1))
         if at < 0:
-            return nothing
+            return nothing  # its beginning has been sent
         return Turn(span, owner.span, owner, started, [Edit(at + 36, format_traceparent(span)[36:52], 16)])
 
 

@@ -211,13 +211,12 @@ class Dialogue:
             plan.turns.append(self._pending)
             return
         about = errand(self.peer, head)
-        turn = self._binder.outgoing(
-            self._cause(plan.thread, about, first=not plan.turns), plan.thread.group, head, plan.started
-        )
+        cause = self._cause(plan.thread, about, first=not plan.turns)
+        turn = self._binder.outgoing(cause, plan.thread.group, head, plan.started, offset)
         plan.turns.append(turn)
         if self.known_start:
             for edit in turn.edits:
-                plan.insert(turn, Edit(edit.at + offset, edit.insert, edit.drop))
+                plan.insert(turn, edit)
 
     def _cause(self, thread: Thread, about: tuple[object, bytes, bytes], first: bool) -> Request | None:
         """Rule 2: the first request of a connection belongs to what connected it; later ones to the thread's work."""

@@ -51,6 +51,9 @@ class Plan:
 
     def insert(self, turn: Turn, edit: Edit) -> None:
         """Add an edit behind the others, if there is room for it."""
+        last = self.edits[-1] if self.edits else None
+        if last is not None and edit.at < last.at + last.drop:
+            return  # the program goes on otherwise than it began
         if len(self.edits) < _MOST_EDITS and self.inserted + len(edit.insert) <= _MOST_INSERTED:
             self.edits.append(edit)
             self.owners.append(turn)

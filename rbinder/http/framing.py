@@ -27,10 +27,11 @@ REQUEST = re.compile(_REQUEST_LINE + _LINES)
 RESPONSE = re.compile(_STATUS_LINE + _LINES)
 FIELDS = re.compile(_LINES)
 _PROPAGATED = re.compile(
-    rb"\n(traceparent|tracestate|baggage|b3|x-b3-\w+|x-request-id|x-ot-span-context):", re.IGNORECASE
+    rb"\n(traceparent|tracestate|baggage|b3|x-b3-[^:\r\n]*|x-request-id|x-ot-span-context):", re.IGNORECASE
 )
 REQUEST_LINE = re.compile(_REQUEST_LINE)
 STATUS_LINE = re.compile(_STATUS_LINE)
+_START_LINES = {REQUEST: REQUEST_LINE, RESPONSE: STATUS_LINE}
 # The beginning of a start line whose end is still to come.
 REQUEST_LINE_PREFIX = re.compile(_METHOD + rb"(?: " + _TARGET_CHAR + rb"*+(?: [HTP/1.0]*+\r?)?)?\Z")
 STATUS_LINE_PREFIX = re.compile(rb"(?:H|HT|HTT|HTTP|HTTP/|HTTP/1|HTTP/1\.|HTTP/1\.[01](?: [^\0\n]*+)?)\Z")
@@ -80,10 +81,12 @@ class LongHead:
 
 
 def match_lines(pattern: re.Pattern[bytes], text: bytes, begin: int, end: int) -> re.Match[bytes] | None:
-    """Match whole header lines, joining continued ones where there are any."""
+    """Match whole header lines, joining continued ones where there are any. A start line must stand in one line."""
     match = pattern.fullmatch(text, begin, end)
     if match is None and (text.find(b"\n ", begin, end) >= 0 or text.find(b"\n\t", begin, end) >= 0):
-        match = pattern.fullmatch(unfold(text[begin:end]))
+        line = _START_LINES.get(pattern)
+        if line is None or line.match(text, begin, end):
+            match = pattern.fullmatch(unfold(text[begin:end]))
     return match
 
 

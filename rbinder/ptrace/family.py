@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import stat
 from typing import TYPE_CHECKING
 
+from rbinder.privilege import gains_privilege, is_privileged, status
 from rbinder.ptrace import memory, native
 from rbinder.ptrace.arch import Registers
 from rbinder.ptrace.connections import Connection, Descriptors, socket_inode
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 # linux/sched.h
 CLONE_VM, CLONE_FILES, CLONE_THREAD = 0x100, 0x400, 0x10000
-_CAP_SYS_PTRACE = 19  # linux/capability.h
 
 
 class Family:
@@ -174,17 +173,6 @@ def _inode(tgid: int, descriptor: int) -> str | None:
         return None
 
 
-def status(pid: int) -> dict[str, str]:
-    """The fields of /proc/PID/status (proc(5)). Raises OSError."""
-    with open(f"/proc/{pid}/status") as file:
-        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
-
-
-def is_privileged() -> bool:
-    """Whether a setuid program keeps its privilege below us: CAP_SYS_PTRACE is in force (execve(2))."""
-    return bool(int(status(os.getpid())["CapEff"], 16) >> _CAP_SYS_PTRACE & 1)
-
-
 def _count_filters(fields: dict[str, str]) -> int:
     """Seccomp filters in force; 0 before Linux 5.9, which doesn't tell."""
     return int(fields.get("Seccomp_filters", "0"))
@@ -195,21 +183,5 @@ def _is_32_bit(tgid: int) -> bool:
     try:
         with open(f"/proc/{tgid}/exe", "rb") as file:
             return file.read(5) == b"\x7fELF\x01"
-    except OSError:
-        return False
-
-
-def gains_privilege(path: str) -> bool:
-    """Whether executing the file would change the user or add capabilities (execve(2))."""
-    try:
-        status = os.stat(path)
-        if os.statvfs(path).f_flag & os.ST_NOSUID:
-            return False
-        if status.st_mode & stat.S_ISUID and status.st_uid != os.geteuid():
-            return True
-        group_bits = stat.S_ISGID | stat.S_IXGRP
-        if status.st_mode & group_bits == group_bits and status.st_gid != os.getegid():
-            return True
-        return "security.capability" in os.listxattr(path)
     except OSError:
         return False

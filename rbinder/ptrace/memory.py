@@ -7,7 +7,8 @@ import errno
 import os
 import struct
 
-from rbinder.ptrace.native import IoVector, libc
+from rbinder.kernel import libc
+from rbinder.ptrace.native import IoVector
 
 _WINDOW = 1 << 16  # bytes read at once
 IOV_MAX = 1024  # limits.h

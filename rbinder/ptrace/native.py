@@ -13,6 +13,8 @@ import struct
 
 from ptrace.binding import func as bindings
 
+from rbinder.kernel import PR_SET_NO_NEW_PRIVS, failure, libc, prctl
+
 PTRACE_CONT = bindings.PTRACE_CONT
 PTRACE_SYSCALL = bindings.PTRACE_SYSCALL
 PTRACE_DETACH = bindings.PTRACE_DETACH
@@ -44,12 +46,8 @@ EVENT_STOP = 128
 
 WALL = 0x40000000  # __WALL, wait(2): threads as well as processes
 
-PR_SET_PDEATHSIG = 1
-PR_SET_NO_NEW_PRIVS = 38
-PR_SET_CHILD_SUBREAPER = 36
 SECCOMP_SET_MODE_FILTER = 1
 
-libc = ctypes.CDLL(None, use_errno=True)
 _ptrace = libc.ptrace
 _ptrace.argtypes = (ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
 _ptrace.restype = ctypes.c_long
@@ -58,16 +56,11 @@ _syscall.restype = ctypes.c_long
 _get_errno = ctypes.get_errno
 
 
-def _failure() -> OSError:
-    number = _get_errno()
-    return OSError(number, os.strerror(number))
-
-
 def ptrace(request: int, tid: int, address: int = 0, data: int = 0) -> int:
     """ptrace(2). Raises ProcessLookupError (ESRCH) where the tracee is gone or not stopped."""
     result: int = _ptrace(request, tid, address, data)
     if result == -1:
-        raise _failure()
+        raise failure()
     return result
 
 
@@ -93,14 +86,14 @@ _unpack_result = struct.Struct("<B23xq").unpack_from
 def syscall_entry(tid: int) -> tuple[int, ...]:
     """(op, audit architecture, number, six arguments) of the call the stopped tracee is about to make."""
     if _ptrace(PTRACE_GET_SYSCALL_INFO, tid, 88, _info_address) < 0:
-        raise _failure()
+        raise failure()
     return _unpack_call(_info)
 
 
 def syscall_result(tid: int) -> int:
     """What the call returned: a count, or a negated errno."""
     if _ptrace(PTRACE_GET_SYSCALL_INFO, tid, 88, _info_address) < 0:
-        raise _failure()
+        raise failure()
     result: int = _unpack_result(_info)[1]
     return result
 
@@ -120,13 +113,6 @@ class IoVector(ctypes.Structure):
     """struct iovec of readv(2)."""
 
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
-
-
-def prctl(option: int, *arguments: int) -> None:
-    """prctl(2)."""
-    padded = (*arguments, 0, 0, 0, 0)[:4]
-    if libc.prctl(option, *(ctypes.c_ulong(value) for value in padded)) < 0:
-        raise _failure()
 
 
 class _FilterProgram(ctypes.Structure):
@@ -149,10 +135,10 @@ def install_filter(instructions: bytes, seccomp_number: int) -> None:
     if attempt() == 0:
         return
     if _get_errno() != errno.EACCES:
-        raise _failure()
+        raise failure()
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     if attempt() != 0:
-        raise _failure()
+        raise failure()
 
 
 def pidfd_getfd(tgid: int, descriptor: int, number: int) -> int:
@@ -161,22 +147,7 @@ def pidfd_getfd(tgid: int, descriptor: int, number: int) -> int:
     try:
         copy = int(_syscall(number, pidfd, descriptor, 0))
         if copy < 0:
-            raise _failure()
+            raise failure()
         return copy
     finally:
         os.close(pidfd)
-
-
-class _SignalSet(ctypes.Structure):
-    _fields_ = (("bits", ctypes.c_ulong * 16),)
-
-
-def signalfd(signals: frozenset[int]) -> int:
-    """A descriptor that reads 128-byte struct signalfd_siginfo for each of these signals (signalfd(2))."""
-    mask = _SignalSet()
-    for number in signals:
-        mask.bits[(number - 1) // 64] |= 1 << ((number - 1) % 64)
-    descriptor = int(libc.signalfd(-1, ctypes.byref(mask), os.O_CLOEXEC | os.O_NONBLOCK))
-    if descriptor < 0:
-        raise _failure()
-    return descriptor

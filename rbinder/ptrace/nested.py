@@ -17,9 +17,9 @@ from select import POLLIN, poll
 from typing import TYPE_CHECKING
 
 from rbinder.bpf.program import RET_USER_NOTIF, build
+from rbinder.privilege import status
 from rbinder.ptrace import memory, native, scratch
 from rbinder.ptrace.arch import machine
-from rbinder.ptrace.family import status
 from rbinder.ptrace.remote import Gone, Remote
 from rbinder.ptrace.subscriptions import SUBSCRIPTIONS
 

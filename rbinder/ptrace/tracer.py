@@ -15,24 +15,15 @@ from rbinder.channel import Sink
 from rbinder.config import Config
 from rbinder.control import DOORBELL, Control, Link
 from rbinder.inheritance import Inherited
+from rbinder.kernel import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
+from rbinder.privilege import gains_privilege, is_privileged, status
 from rbinder.ptrace import native
 from rbinder.ptrace.arch import machine
 from rbinder.ptrace.engine import Engine
-from rbinder.ptrace.family import gains_privilege, is_privileged, status
 from rbinder.ptrace.loop import Loop, Observer
 from rbinder.ptrace.passing import Passing
-from rbinder.ptrace.start import Start
 from rbinder.ptrace.subscriptions import SUBSCRIPTIONS
-
-
-def environment() -> dict[bytes, bytes]:
-    """The environment rbinder was started with: Python may have added to its own (PEP 538)."""
-    try:
-        with open("/proc/self/environ", "rb") as file:
-            pairs = [line.partition(b"=") for line in file.read().split(b"\0") if b"=" in line]
-    except OSError:
-        return dict(os.environb)
-    return {name: value for name, _, value in pairs}
+from rbinder.start import Start, environment
 
 
 class Tracer(Observer):
@@ -51,8 +42,8 @@ class Tracer(Observer):
 
     def run(self, path: str, inherited: Inherited) -> None:
         """Start the command and follow it to its end."""
-        native.prctl(native.PR_SET_CHILD_SUBREAPER, 1)
-        native.prctl(native.PR_SET_PDEATHSIG, DOORBELL)
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        prctl(PR_SET_PDEATHSIG, DOORBELL)
         start = self._start = Start(path, self._config.command, environment(), inherited)
         self._root = start.pid
         architecture = machine()

@@ -180,6 +180,7 @@ REQUESTS = [
     _request("only empty lines", b"\r\n\r\n\r\n", eof=True),
     _request("obs-fold", b"GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n  c\r\n\td\r\n<+>\r\n<.>", GET),
     _request("obs-fold in content-length", b"POST / HTTP/1.1\r\nContent-Length:\r\n 3\r\n<+>\r\nabc<.>", POST),
+    _request("fold in the start line", b"GET\r\n / HTTP/1.1\r\nHost: a\r\n\r\n", opaque=True),
     _request("fold after the start line", b"GET / HTTP/1.1\r\n Host: a\r\n\r\n", opaque=True),
     _request("asterisk-form", b"OPTIONS * HTTP/1.1\r\n<+>\r\n<.>", (b"OPTIONS", b"*")),
     _request("absolute-form", b"GET http://a:1/b?c HTTP/1.1\r\n<+>\r\n<.>", (b"GET", b"http://a:1/b?c")),
@@ -317,6 +318,8 @@ RESPONSES = [
     _response("head cut off", b"HTTP/1.1 200 OK\r\nContent-", eof=True),
     _response("bare LF", b"HTTP/1.1 200 OK\nContent-Length: 2\n<+>\nok<.>", 200),
     _response("obs-fold", b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n<+>\r\nok<.>", 200),
+    _response("fold in the status line", b"HTTP/1.1\r\n 200 OK\r\n\r\n", opaque=True),
+    _response("folded reason", b"HTTP/1.1 204 No\r\n Content\r\nA: b\r\n<+>\r\n<.>", 204),
     _response(
         "body that looks like a response",
         b"HTTP/1.1 200 OK\r\nContent-Length: 19\r\n<+>\r\nHTTP/1.1 200 OK\r\n\r\n<.>",

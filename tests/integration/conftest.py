@@ -12,33 +12,37 @@ import pytest
 from harness import TARGETS
 from replays import Play, run_both
 
-Build = Callable[[str], Path]
+Build = Callable[..., Path]
 
 
-def _commands(name: str, out: Path) -> list[str]:
-    """The command that builds one of the targets that have to be built."""
+def _commands(name: str, out: Path, compiler: str, engine: str) -> list[str]:
+    """The command that builds one of the targets that have to be built; C is static where that can be traced."""
     if name.endswith(".java"):
         return ["javac", "-d", str(out.parent), str(TARGETS / name)]
     if name.endswith(".go"):
         return ["go", "build", "-o", str(out), str(TARGETS / name)]
-    return ["gcc", "-static", "-O1", "-Wall", "-Wextra", "-o", str(out), str(TARGETS / name), "-lpthread"]
+    if name.endswith(".rs"):
+        return ["rustc", "-O", "-o", str(out), str(TARGETS / name)]
+    static = ["-static"] if engine == "ptrace" else []
+    return [compiler, *static, "-O1", "-Wall", "-Wextra", "-o", str(out), str(TARGETS / name), "-lpthread"]
 
 
 @pytest.fixture(scope="session")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Builds a C, Java or Go target once and returns the path without suffix (for Java: of the class)."""
+def build(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Builds a C, Java, Go or Rust target once and returns the path without suffix (for Java: of the class)."""
     directory = tmp_path_factory.mktemp("built")
-    built: dict[str, Path] = {}
+    built: set[Path] = set()
 
-    def build_once(name: str) -> Path:
-        out = directory / Path(name).stem
-        if name not in built:
-            command = _commands(name, out)
+    def build_once(name: str, compiler: str = "gcc") -> Path:
+        out = directory / compiler / Path(name).stem
+        if out not in built:
+            out.parent.mkdir(exist_ok=True)
+            command = _commands(name, out, compiler, engine)
             if shutil.which(command[0]) is None:
                 pytest.skip(f"{command[0]} isn't installed")
             subprocess.run(command, check=True, timeout=300)
-            built[name] = out
-        return built[name]
+            built.add(out)
+        return out
 
     return build_once
 
@@ -50,11 +54,12 @@ def trace_id() -> str:
 
 
 @pytest.fixture(scope="session")
-def replay(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """tests/targets/replay.c, dynamically linked."""
+def replay(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """tests/targets/replay.c, dynamically linked; with calls that the engine can see."""
     out = tmp_path_factory.mktemp("replay") / "replay"
     source = str(TARGETS / "replay.c")
-    subprocess.run(["gcc", "-O1", "-Wall", "-Wextra", "-o", str(out), source, "-lpthread"], check=True, timeout=120)
+    flags = ["-O1", "-Wall", "-Wextra", *(["-DBY_LIBRARY"] if engine == "agent" else [])]
+    subprocess.run(["gcc", *flags, "-o", str(out), source, "-lpthread"], check=True, timeout=120)
     return out
 
 

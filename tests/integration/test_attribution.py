@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from engines import WITH_PTRACE
 from harness import DEADLINE, TARGETS, Rbinder, free_port, listens, until
 
 REQUESTS, CONNECTIONS = 320, 16
@@ -79,6 +80,7 @@ def test_a_growing_pool_of_threads(rbinder: Rbinder, back: int) -> None:
     assert verdicts["wrong"] == 0
 
 
+@WITH_PTRACE  # Go makes its calls without the C library
 def test_goroutines(rbinder: Rbinder, back: int, build: Callable[[str], Path]) -> None:
     port = free_port()
     rbinder.start(str(build("front_go.go")), str(port), str(back), port=port)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 
 import pytest
+from engines import WITH_PTRACE
 from harness import TARGETS, Collector, Program, Rbinder, exchange, free_port
 
+pytestmark = WITH_PTRACE  # the agent asks for none of these calls
 REFUSED = {
     "process_vm_readv,process_vm_writev,pidfd_getfd": [],  # Docker's default profile before 23.0, kcmp beside them
     "pidfd_getfd": [],

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Rbinder, clean_environment
+from engines import WITH_AGENT, WITH_PTRACE
+from harness import Rbinder, clean_environment, until
 from peers import not_found, peer
 from processes import Conversation, below, children, end, exporter, gone, refused, run, tracer, wait_until_gone
 
@@ -48,6 +49,7 @@ def remarks(tmp_path: Path) -> list[str]:
     return (tmp_path / "stderr").read_text().splitlines()
 
 
+@WITH_PTRACE  # a program's calls fail without their tracer
 def test_the_tracer_is_killed(program: Conversation, tmp_path: Path) -> None:
     (pid,) = children(tracer(program.process.pid))
     os.kill(tracer(program.process.pid), signal.SIGKILL)
@@ -57,6 +59,43 @@ def test_the_tracer_is_killed(program: Conversation, tmp_path: Path) -> None:
     assert "the tracer was killed, and the program with it" in remark
 
 
+@WITH_AGENT
+def test_the_keeper_is_killed(program: Conversation, tmp_path: Path) -> None:
+    (pid,) = children(tracer(program.process.pid))
+    end(tracer(program.process.pid))
+    say(program)
+    program.wait_for("alive")
+    assert program.end() == 6
+    wait_until_gone(pid)
+    (remark,) = remarks(tmp_path)
+    assert "the keeper was killed: the program goes on" in remark
+
+
+@WITH_AGENT
+def test_the_program_outlives_its_launcher(program: Conversation) -> None:
+    keeping, exporting = tracer(program.process.pid), exporter(program.process.pid)
+    (pid,) = children(keeping)
+    end(program.process.pid)
+    say(program)
+    program.wait_for("alive")
+    for each in (pid, keeping, exporting):
+        wait_until_gone(each)
+
+
+@WITH_AGENT
+def test_a_collector_follows_another(program: Conversation, tmp_path: Path) -> None:
+    first = exporter(program.process.pid)
+    end(first)
+    second = until(lambda: exporter(program.process.pid), lambda: "another collector")
+    assert second != first
+    say(program)
+    program.wait_for("alive")
+    assert program.end() == 6
+    (remark,) = remarks(tmp_path)
+    assert "the collector was killed" in remark
+
+
+@WITH_PTRACE  # with a tracer gone, its program has to go as well
 def test_the_launcher_is_killed(program: Conversation) -> None:
     tracing, exporting = tracer(program.process.pid), exporter(program.process.pid)
     (pid,) = children(tracing)

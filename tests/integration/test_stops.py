@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from engines import WITH_PTRACE
 from harness import DEADLINE, Finished, Rbinder, free_port, until
 
 Build = Callable[[str], Path]
+pytestmark = WITH_PTRACE  # no other engine stops a program
 REQUESTS = 40
 READS = 500
 # how front_calls receives, and the two calls that are then made for a request: on the server's and the client's side

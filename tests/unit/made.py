@@ -65,9 +65,9 @@ def shop_trace() -> list[ReadableSpan]:
     """server 1 → client 2 → server 3 (another process), and client 4 that fails."""
     traffic, back = Traffic(), Traffic(2_000_000_000, pid=77)
     first = traffic.request(number(1))
-    call = traffic.request(number(2), side=Side.CLIENT, parent=number(1))
+    call = traffic.request(number(2), connection=2, side=Side.CLIENT, parent=number(1))
     served = back.request(number(3), b"GET /stock HTTP/1.1\r\nHost: back\r\n\r\n", 0, parent=number(2))
-    failed = traffic.request(number(4), side=Side.CLIENT, parent=number(1))
+    failed = traffic.request(number(4), connection=3, side=Side.CLIENT, parent=number(1))
     return make_spans(
         traffic.process(), back.process("/usr/bin/stock"), first, call, served,
         back.response(number(3)), back.end(number(3)), traffic.response(number(2)), traffic.end(number(2)),

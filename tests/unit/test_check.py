@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from rbinder import check, endpoint, probes
+from rbinder import agent, check, endpoint, probes
 from rbinder.check import NO, OK, WARN, Finding
 from rbinder.config import Config
 
@@ -82,7 +82,8 @@ def test_this_machine_can_trace_and_the_report_says_so(capfd: Capture) -> None:
     assert check.run(Config(check=True)) == 0
     out, err = capfd.readouterr()
     lines = out.splitlines()
-    for what in ("kernel", "architecture", "ptrace", "process_vm_readv", "seccomp", "engine ptrace", "engine auto"):
+    engines = ("agent", "engine agent", "engine ptrace", "engine auto")
+    for what in ("kernel", "architecture", "ptrace", "process_vm_readv", "seccomp", *engines):
         assert any(line.startswith(f"ok    {what}: ") for line in lines), what
     assert err == ""
 
@@ -94,11 +95,12 @@ def test_every_line_has_a_mark_and_a_reason() -> None:
         assert finding.reason
 
 
-def test_refused_ptrace_is_told_with_a_remedy_and_status_1() -> None:
+def test_refused_ptrace_is_told_with_a_remedy_and_leaves_the_agent() -> None:
     done = refused("ptrace")
-    assert done.returncode == 1
+    assert done.returncode == 0
     assert "no    ptrace: tracing a child failed with EPERM\n      remedy: " in done.stdout
     assert "no    engine ptrace: does not work without ptrace" in done.stdout
+    assert "warn  engine auto: agent; " in done.stdout
     assert done.stderr == ""
 
 
@@ -151,9 +153,18 @@ def test_a_missing_dependency_comes_with_its_remedy() -> None:
 
 def test_a_missing_needed_part_leaves_no_engine() -> None:
     needed = [Finding(OK, "kernel", ""), Finding(NO, "python-ptrace", "not installed")]
-    found = list(check.check_engines(Config(), needed, Finding(OK, "seccomp", "")))
-    assert [finding.mark for finding in found] == [NO, NO]
-    assert "python-ptrace" in found[0].reason
+    found = list(check.check_engines(Config(), needed, Finding(OK, "seccomp", ""), Finding(WARN, "agent", "")))
+    assert [finding.mark for finding in found] == [WARN, NO, NO]
+    assert "python-ptrace" in found[1].reason
+
+
+def test_without_the_agent_there_is_ptrace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "library", lambda: None)
+    found = check.check_agent()
+    assert found.mark == WARN
+    assert "was not built for this machine" in found.reason
+    engines = list(check.check_engines(Config(), [], Finding(OK, "seccomp", ""), found))
+    assert [(finding.mark, finding.reason) for finding in engines[1:]] == [(OK, "works"), (OK, "ptrace")]
 
 
 def test_a_probe_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,7 +163,7 @@ USAGE_ERRORS = [
     (["-e"], {}, "-e needs a value"),
     (["--output=", "true"], {}, "--output needs a value"),
     (["-s", "", "true"], {}, "-s needs a value"),
-    (["-e", "bpf", "true"], {}, "no engine 'bpf'; there are auto and ptrace"),
+    (["-e", "bpf", "true"], {}, "no engine 'bpf'; there are auto, agent and ptrace"),
     (["-x", "otlp,zipkin", "true"], {}, "no exporter 'zipkin'"),
     (["-x", ",", "true"], {}, "no exporter"),
     (["-x", "file", "true"], {}, "needs -o FILE"),

@@ -174,3 +174,13 @@ def test_every_exchange_ends_once_in_any_order(steps: list[tuple[str, int, int]]
         started += exchanges.open - before + done
     ended += len(exchanges.close(0))
     assert (ended, exchanges.open, exchanges.open_in_trace(TRACE)) == (started, 0, 0)
+
+
+def test_a_response_ends_those_before_it_whose_end_was_lost() -> None:
+    traffic, exchanges = Traffic(), Exchanges()
+    lost, unanswered = traffic.request(number(1)), traffic.request(number(2))
+    records = [lost, traffic.response(number(1)), unanswered, traffic.request(number(3)), traffic.response(number(3))]
+    ended = [exchange for record in records for exchange in exchanges.feed(record)]
+    assert [(each.span_id, each.error_type) for each in ended] == [(number(1), ""), (number(2), "_OTHER")]
+    assert exchanges.feed(traffic.end(number(3)))[0].span_id == number(3)
+    assert exchanges.open == 0

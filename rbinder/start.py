@@ -1,4 +1,4 @@
-"""Starting the command as the root tracee: what the program inherits is what it would have had without rbinder."""
+"""Starting the command: what the program inherits is what it would have had without rbinder."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ import errno
 import os
 
 from rbinder.inheritance import Inherited
-from rbinder.ptrace import native
 
 _REFUSED = b"no filter "
 
 
+def environment() -> dict[bytes, bytes]:
+    """The environment rbinder was started with: Python may have added to its own (PEP 538)."""
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            pairs = [line.partition(b"=") for line in file.read().split(b"\0") if b"=" in line]
+    except OSError:
+        return dict(os.environb)
+    return {name: value for name, _, value in pairs}
+
+
 class Start:
-    """A child that waits to be seized and then executes the command."""
+    """A child that waits to be released and then executes the command."""
 
     def __init__(
         self,
@@ -62,6 +71,8 @@ class Start:
             if environment.get(b"LISTEN_PID") == str(os.getppid()).encode():  # socket activation, sd_listen_fds(3)
                 environment[b"LISTEN_PID"] = str(os.getpid()).encode()
             if program:
+                from rbinder.ptrace import native
+
                 try:
                     native.install_filter(program, seccomp_number)
                 except OSError:

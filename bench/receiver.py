@@ -1,0 +1,77 @@
+"""Takes spans as an OTLP endpoint does, and counts them by who sent them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+QUIET = 0.4  # seconds without a span after which no more are expected
+LIMIT = 30.0  # seconds
+
+
+class Receiver:
+    """An endpoint for each of several senders."""
+
+    def __init__(self) -> None:
+        self._bodies: dict[str, list[bytes]] = defaultdict(list)
+        self._latest: dict[str, float] = {}
+        bodies, latest = self._bodies, self._latest
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                sender = self.path.split("/")[1]
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.path.endswith("/v1/traces"):
+                    bodies[sender].append(body if self.headers.get("Content-Encoding") != "gzip" else _unpacked(body))
+                    latest[sender] = time.monotonic()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/x-protobuf")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def endpoint(self, sender: str) -> str:
+        """The URL for OTEL_EXPORTER_OTLP_ENDPOINT."""
+        return f"http://127.0.0.1:{self._server.server_port}/{_word(sender)}"
+
+    def take(self, sender: str) -> int:
+        """How many spans came since the last time, when no more come."""
+        word, began = _word(sender), time.monotonic()
+        if word not in self._latest:  # it has never sent any
+            return 0
+        while time.monotonic() - max(self._latest[word], began) < QUIET and time.monotonic() - began < LIMIT:
+            time.sleep(0.02)
+        bodies, self._bodies[word][:] = list(self._bodies[word]), []
+        return sum(map(_count, bodies))
+
+
+def _word(sender: str) -> str:
+    return "".join(letter for letter in sender if letter.isalnum())
+
+
+def _unpacked(body: bytes) -> bytes:
+    import gzip
+
+    return gzip.decompress(body)
+
+
+def _count(body: bytes) -> int:
+    request = ExportTraceServiceRequest.FromString(body)
+    return sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)

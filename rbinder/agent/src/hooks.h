@@ -1,0 +1,37 @@
+/* The next definitions of what hooks.def names: what the program would have called without us. */
+#ifndef RBINDER_HOOKS_H
+#define RBINDER_HOOKS_H
+
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "system.h"
+
+struct mmsghdr;
+struct timespec;
+struct addrinfo;
+
+/* hooks.c. A NULL is looked up at its first use: hooks may be called before the start. */
+struct next {
+#define HOOK(result, name, parameters, arguments) result(*name) parameters;
+#include "hooks.def"
+#undef HOOK
+};
+extern struct next next;
+
+/* The function pointer; NULL: nobody has it. Two threads that look it up at once find the same. */
+#define NEXT(name) ((__typeof__(next.name))(LIKELY(next.name) ? (void *)next.name : next_find((void **)&next.name, #name)))
+void *next_find(void **place, const char *name);
+
+/* hooks.c: looks up all of them in one go. */
+void next_prepare(void);
+
+/* Exported; calls from in here mean our own. */
+#define HOOKED __attribute__((visibility("protected")))
+#define HOOK(result, name, parameters, arguments) HOOKED result name parameters;
+#include "hooks.def"
+#undef HOOK
+
+#endif

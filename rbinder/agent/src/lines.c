@@ -1,0 +1,183 @@
+/* Start lines and whole heads, in one pass over a buffer (framing.py). In doubt the answer is BAD: hands off. */
+#include "lines.h"
+
+/* The end of a line that is good but for it: CRLF or LF at `at`. */
+static inline enum parsed_kind line_end(const u8 *at, const u8 *end, const u8 **next) {
+    if (at == end)
+        return UNFINISHED;
+    u8 byte = *at++;
+    if (byte == '\r') {
+        if (at == end)
+            return UNFINISHED;
+        byte = *at++;
+    } /* nothing else may stand between the two */
+    *next = at;
+    return byte == '\n' ? WHOLE : BAD;
+}
+
+/* "HTTP/1.0" or "HTTP/1.1" at `at`, with 8 bytes there. */
+static inline bool version(const u8 *at, u8 *minor) {
+    u64 found = *(const any_u64 *)at;
+    *minor = (u8)((found >> 56) & 1);
+    return (found & 0xfeffffffffffffffu) == 0x302e312f50545448u; /* "HTTP/1.0", little-endian */
+}
+
+/* The first byte that is no target character (RFC 9112 3.2, and raw UTF-8), or `end`. */
+static const u8 *find_target_end(const u8 *at, const u8 *end) {
+    for (; (size_t)(end - at) >= BLOCK; at += BLOCK) {
+        block data = block_at(at);
+        lanes found = lanes_of(either(at_most(data, ' '), same(data, 0x7f)));
+        if (found)
+            return at + first_lane(found);
+    }
+    while (at < end && *at > ' ' && *at != 0x7f)
+        at++;
+    return at;
+}
+
+enum parsed_kind request_line(const u8 *at, const u8 *end, struct head *head, const u8 **next) {
+    const u8 *method = at;
+    at = find_token_end(at, end, last_block(at, end));
+    if (at == end)
+        return UNFINISHED;
+    if (at == method || (size_t)(at - method) > METHOD_SIZE || *at != ' ')
+        return BAD;
+    head->method = (struct bytes){method, (u32)(at - method)};
+    const u8 *target = ++at;
+    at = find_target_end(at, end);
+    if (at == end)
+        return UNFINISHED;
+    if (at == target || *at != ' ' || (size_t)(at - target) > KEPT)
+        return BAD;
+    head->target = (struct bytes){target, (u32)(at - target)};
+    head->status = 0;
+    if (end - ++at < 8)
+        return UNFINISHED;
+    return version(at, &head->minor) ? line_end(at + 8, end, next) : BAD;
+}
+
+enum parsed_kind status_line(const u8 *at, const u8 *end, struct head *head, const u8 **next) {
+    if (end - at < 13)
+        return UNFINISHED;
+    u8 first = (u8)(at[9] - '0'), second = (u8)(at[10] - '0'), third = (u8)(at[11] - '0');
+    if (!version(at, &head->minor) || at[8] != ' ' || (u8)(first - 1) > 8 || second > 9 || third > 9)
+        return BAD;
+    head->method = head->target = (struct bytes){at, 0};
+    head->status = (u16)(first * 100 + second * 10 + third);
+    at += 12;
+    return line_end(*at == ' ' ? find_line_end(at, end) : at, end, next);
+}
+
+static inline bool is_space(u8 byte) { return byte == ' ' || byte == '\t'; }
+
+/* Continued lines at `at` (obs-fold, RFC 9112 5.2), which belong to `field`, whose value began in `list`. */
+__attribute__((noinline)) static enum parsed_kind continued(struct framing *framing, struct list *list, u32 field,
+                                                            const u8 *at, const u8 *end, const u8 **next) {
+    while (at < end && is_space(*at)) {
+        const u8 *value_end = find_line_end(at, end);
+        enum parsed_kind kind = line_end(value_end, end, next);
+        if (kind != WHOLE)
+            return kind;
+        if (field)
+            list_feed(list, framing, field, at, value_end);
+        at = *next;
+    }
+    if (field)
+        list_end(list, framing, field);
+    return WHOLE;
+}
+
+/* The first comma in [at, value_end), or `value_end`; [at, end) may be read. */
+static inline const u8 *find_comma(const u8 *at, const u8 *value_end, const u8 *end) {
+    for (; end - at >= (s64)BLOCK && at < value_end; at += BLOCK) {
+        lanes found = lanes_of(same(block_at(at), ','));
+        if (found)
+            return MIN(at + first_lane(found), value_end);
+    }
+    while (at < value_end && *at != ',')
+        at++;
+    return MIN(at, value_end);
+}
+
+/* A value that is all in [at, value_end), split at its commas. */
+static void whole_list(struct framing *framing, u32 field, const u8 *at, const u8 *value_end, const u8 *end) {
+    for (;;) {
+        const u8 *comma = find_comma(at, value_end, end), *stop = comma;
+        while (at < stop && is_space(*at))
+            at++;
+        while (at < stop && is_space(stop[-1]))
+            stop--;
+        framing_element(framing, field, (struct bytes){at, (u32)MIN(stop - at, (s64)KEPT)});
+        if (comma >= value_end)
+            return;
+        at = comma + 1;
+    }
+}
+
+/* A field about framing, with its value in [at, value_end); what continues it begins at *next. */
+static enum parsed_kind framing_field(struct framing *framing, u32 field, const u8 *at, const u8 *value_end, const u8 *end,
+                                      const u8 **next) {
+    framing_begin(framing, field);
+    if (*next == end || !is_space(**next)) {
+        whole_list(framing, field, at, value_end, end);
+        return WHOLE;
+    }
+    struct list list = {0};
+    list_feed(&list, framing, field, at, value_end);
+    return continued(framing, &list, field, *next, end, next);
+}
+
+/* A line that begins with no name: it may continue the one before. */
+__attribute__((noinline)) static enum parsed_kind odd_line(struct framing *framing, bool foldable, const u8 *at,
+                                                           const u8 *end, const u8 **next) {
+    return foldable && is_space(*at) ? continued(framing, NULL, 0, at, end, next) : BAD;
+}
+
+enum parsed_kind parse_lines(struct head *head, struct framing *framing, bool response, const u8 *at, const u8 *end,
+                             const u8 **blank) {
+    const u8 *after; /* `at` and `next` themselves stay in registers */
+    enum parsed_kind kind = start_line(response, at, end, head, &after);
+    if (kind != WHOLE)
+        return kind;
+    const u8 *last = last_block(at, end), *fields = response ? NULL : after; /* a request line can't be continued */
+    bool odd;
+    *framing = (struct framing){0};
+    head->present = 0;
+    for (at = after; at < end;) {
+        u8 first = *at;
+        if (UNLIKELY(first <= ' ')) {
+            if (first == '\r' || first == '\n') {
+                *blank = at;
+                return WHOLE;
+            }
+            kind = odd_line(framing, at != fields, at, end, &after);
+            if (kind != WHOLE)
+                return kind;
+            at = after;
+            continue;
+        }
+        const u8 *name = at, *colon = find_token_end(at, end, last), *next;
+        if (UNLIKELY(colon == end))
+            return UNFINISHED;
+        if (UNLIKELY(*colon != ':' || colon == name))
+            return BAD;
+        const u8 *value_end = find_line_end_noting(colon + 1, end, last, &next, &odd);
+        if (UNLIKELY(!next)) {
+            if ((kind = line_end(value_end, end, &after)) != WHOLE)
+                return kind;
+            next = after;
+        }
+        at = next;
+        u32 field = identify(name, first, (u32)(colon - name));
+        if (LIKELY(!field))
+            continue;
+        head->present |= field & CONTEXT_NAMES;
+        if (field > CONTEXT_NAMES) {
+            kind = framing_field(framing, field, colon + 1, value_end, end, &next);
+            if (kind != WHOLE)
+                return kind;
+            at = next;
+        }
+    }
+    return UNFINISHED;
+}

@@ -1,0 +1,16 @@
+/* Looking up many symbols in one walk over the loaded objects. */
+#ifndef RBINDER_LOADER_H
+#define RBINDER_LOADER_H
+
+#include "base.h"
+
+struct wanted {
+    const char *name;
+    u32 hash;
+    void *found; /* NULL: nobody has it */
+};
+
+/* The next definition of each whose `found` is NULL. */
+void next_definitions(struct wanted *wanted, u32 count);
+
+#endif

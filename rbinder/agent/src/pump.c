@@ -1,0 +1,96 @@
+/* The collector's pump: from the ring, which is small and shared, to the spool, which is large and the collector's own.
+ *
+ * It is one call of one thread, so neither the interpreter's lock nor a low priority of what makes spans keeps the ring
+ * from being emptied. What the spool has no room for stays in the ring; the producers then drop and count.
+ */
+#include "raw.h"
+#include "ring.h"
+
+static void wake_taker(struct pump *pump) {
+    if (__atomic_exchange_n(&pump->taker_sleeps, 0, __ATOMIC_SEQ_CST))
+        raw_wake(&pump->taker_sleeps);
+}
+
+/* A drain may run past the spool's end by up to one record (there is room for it); that part belongs at its beginning. */
+static u64 fill(struct pump *pump) {
+    u64 offset = pump->written & (pump->size - 1), to_end = pump->size - offset;
+    u64 filled = pump->written - __atomic_load_n(&pump->taken, __ATOMIC_ACQUIRE);
+    u64 space = pump->size - SPOOL_BLOCK - filled; /* a block the taker gives back is never one that is written to */
+    u8 *at = pump->data + offset;
+    u64 count = (u64)reader_drain(&pump->reader, at, MIN(space, to_end + MAX_RECORD), raw_now(), pump->patience);
+    if (count > to_end)
+        memcpy(pump->data, pump->data + pump->size, count - to_end);
+    __atomic_store_n(&pump->written, pump->written + count, __ATOMIC_SEQ_CST);
+    /* what was in the ring up to here is in the spool */
+    __atomic_store_n(&pump->passed, __atomic_load_n(&pump->reader.shared->tail, __ATOMIC_RELAXED), __ATOMIC_RELEASE);
+    if (count)
+        wake_taker(pump);
+    return count;
+}
+
+__attribute__((visibility("default"))) void pump_run(struct pump *pump) {
+    struct shared *shared = pump->reader.shared;
+    u32 nap = pump->shortest;
+    bool last = false;
+    u64 end = 0;
+    for (;;) {
+        if (!last && __atomic_load_n(&pump->ending, __ATOMIC_ACQUIRE)) {
+            end = __atomic_load_n(&shared->head, __ATOMIC_SEQ_CST);
+            last = true;
+        }
+        u64 count = fill(pump);
+        if (last && pump->passed >= end)
+            return;
+        nap = count ? pump->shortest : MIN(nap * 2, pump->longest);
+        reader_wait(shared, last ? 1 : nap);
+    }
+}
+
+__attribute__((visibility("default"))) void pump_end(struct pump *pump) {
+    __atomic_store_n(&pump->ending, 1, __ATOMIC_RELEASE);
+    reader_wake(pump->reader.shared);
+}
+
+static u64 available(const struct pump *pump) {
+    return __atomic_load_n(&pump->written, __ATOMIC_SEQ_CST) - pump->taken;
+}
+
+static void wait_for_bytes(struct pump *pump, long milliseconds) {
+    __atomic_store_n(&pump->taker_sleeps, 1, __ATOMIC_SEQ_CST);
+    if (!available(pump) && !__atomic_load_n(&pump->kicked, __ATOMIC_SEQ_CST))
+        raw_sleep(&pump->taker_sleeps, 1, milliseconds);
+    __atomic_store_n(&pump->taker_sleeps, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&pump->kicked, 0, __ATOMIC_RELAXED);
+}
+
+/* Whole records from data[taken % size] on, at most `limit` bytes of them, or one. One that runs over the spool's end is in
+ * one piece behind it; the next one is at the beginning. */
+static u64 whole_records(const struct pump *pump, u64 limit) {
+    const u8 *data = pump->data + (pump->taken & (pump->size - 1));
+    u64 to_end = pump->size - (pump->taken & (pump->size - 1)), all = available(pump), count = 0;
+    while (count < all && count < to_end) {
+        u32 size = ((const struct record *)(data + count))->size;
+        if (count && count + size > limit)
+            break;
+        count += size;
+    }
+    return count;
+}
+
+__attribute__((visibility("default"))) u64 pump_available(struct pump *pump, u64 limit, long milliseconds) {
+    if (milliseconds && !available(pump))
+        wait_for_bytes(pump, milliseconds);
+    return whole_records(pump, limit);
+}
+
+__attribute__((visibility("default"))) void pump_took(struct pump *pump, u64 count) {
+    u64 after = pump->taken + count, block = SPOOL_BLOCK;
+    for (u64 from = pump->taken / block * block; from + block <= after; from += block)
+        raw_system_call(SYS_madvise, (long)(pump->data + (from & (pump->size - 1))), (long)block, RAW_MADV_DONTNEED, 0, 0, 0);
+    __atomic_store_n(&pump->taken, after, __ATOMIC_RELEASE);
+}
+
+__attribute__((visibility("default"))) void pump_kick(struct pump *pump) {
+    __atomic_store_n(&pump->kicked, 1, __ATOMIC_SEQ_CST);
+    wake_taker(pump);
+}

@@ -1,0 +1,131 @@
+/* The ring's producers: reserve by one compare-and-swap, write, commit.
+ *
+ *      tail                                   head
+ *       │ committed │ being written │ committed │ free: zeros ...          positions count bytes and never wrap;
+ *       └─ the consumer is here                 └─ the next slot           memory is data[position % capacity]
+ *
+ * A slot shows itself by its stamp, its position XOR a constant, so that a consumer that has lost its way (a producer was
+ * killed between reserving and stamping) finds the next one. Free memory is all zeros: the consumer sees to it.
+ */
+#include "ring.h"
+
+#include "raw.h"
+
+#define ATTEMPTS 1000 /* to reserve; each fails only because another producer has succeeded */
+
+/* Kept here from the first record on: another program that writes over the shared memory must not lead us out of it. */
+static u64 known_capacity;
+
+static u64 capacity_of(const struct shared *shared) {
+    u64 capacity = __atomic_load_n(&known_capacity, __ATOMIC_RELAXED);
+    if (LIKELY(capacity))
+        return capacity;
+    capacity = shared->capacity;
+    if (!capacity || (capacity & (capacity - 1)) || capacity != shared->size - SHARED_HEADER)
+        return 0;
+    __atomic_store_n(&known_capacity, capacity, __ATOMIC_RELAXED);
+    return capacity;
+}
+
+static inline struct slot *slot_at(struct shared *shared, u64 position) {
+    return (struct slot *)((u8 *)shared + SHARED_HEADER + (position & (__atomic_load_n(&known_capacity, __ATOMIC_RELAXED) - 1)));
+}
+
+static bool dropped(struct shared *shared, const struct record *header) {
+    __atomic_fetch_add(&shared->dropped, 1, __ATOMIC_RELAXED);
+    if (header->kind == REQUEST_HEAD)
+        __atomic_fetch_add(&shared->dropped_requests, 1, __ATOMIC_RELAXED);
+    return false;
+}
+
+struct place {
+    u64 position; /* of the slot */
+    u64 padding;  /* bytes before it, up to the ring's end */
+    u64 filled;   /* bytes in use, this slot included */
+};
+
+/* Bytes to leave unused at the ring's end, for a slot is never cut in two. */
+static inline u64 padding_before(u64 head, u64 length, u64 capacity) {
+    u64 to_end = capacity - (head & (capacity - 1));
+    return length <= to_end ? 0 : to_end;
+}
+
+static bool reserve(struct shared *shared, u64 length, struct place *place) {
+    u64 capacity = capacity_of(shared);
+    u64 head = __atomic_load_n(&shared->head, __ATOMIC_RELAXED);
+    for (int i = 0; i < ATTEMPTS; i++) {
+        u64 padding = padding_before(head, length, capacity);
+        u64 next = head + padding + length;
+        /* acquire: the consumer has zeroed what it gave back */
+        u64 filled = next - __atomic_load_n(&shared->tail, __ATOMIC_ACQUIRE);
+        if (UNLIKELY(filled > capacity)) {
+            u64 now = __atomic_load_n(&shared->head, __ATOMIC_RELAXED);
+            if (now == head)
+                return false;
+            head = now; /* `tail` may have overtaken the head we knew */
+            continue;
+        }
+        /* sequentially consistent: the consumer's `sleeping` is looked at after it */
+        if (LIKELY(__atomic_compare_exchange_n(&shared->head, &head, next, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))) {
+            *place = (struct place){head + padding, padding, filled};
+            return true;
+        }
+    }
+    return false;
+}
+
+static void open_slot(struct slot *slot, u64 position, u64 length, u32 pid) {
+    slot->length = (u32)length;
+    slot->pid = pid;
+    __atomic_store_n(&slot->stamp, position ^ SLOT_MAGIC, __ATOMIC_RELEASE);
+}
+
+/* Unless the consumer has given the slot up meanwhile (this process was stopped for long): then it is another's. */
+static void close_slot(struct slot *slot, u64 position, u32 state) {
+    if (LIKELY(__atomic_load_n(&slot->stamp, __ATOMIC_RELAXED) == (position ^ SLOT_MAGIC)))
+        __atomic_store_n(&slot->state, state, __ATOMIC_RELEASE);
+}
+
+bool ring_stays_quiet;
+
+static void wake(struct shared *shared) {
+    if (!ring_stays_quiet && __atomic_exchange_n(&shared->sleeping, 0, __ATOMIC_RELAXED))
+        raw_wake(&shared->sleeping);
+}
+
+static void write_record(u8 *to, const struct record *header, const struct iovec *pieces, u32 count) {
+    memcpy(to, header, sizeof *header);
+    to += sizeof *header;
+    for (u32 i = 0; i < count; i++) {
+        memcpy(to, pieces[i].iov_base, pieces[i].iov_len);
+        to += pieces[i].iov_len;
+    }
+}
+
+bool ring_put(struct shared *shared, struct record *header, const struct iovec *pieces, u32 count) {
+    if (UNLIKELY(__atomic_load_n(&shared->detached, __ATOMIC_RELAXED)))
+        return false;
+    u64 size = sizeof *header;
+    for (u32 i = 0; i < count; i++)
+        size += pieces[i].iov_len;
+    u64 length = (sizeof(struct slot) + size + SLOT_ALIGN - 1) & ~(u64)(SLOT_ALIGN - 1);
+    struct place place;
+    if (UNLIKELY(size > MAX_RECORD || !reserve(shared, length, &place)))
+        return dropped(shared, header);
+    header->size = (u32)size;
+    header->version = RECORD_VERSION;
+
+    struct slot *slot = slot_at(shared, place.position);
+    open_slot(slot, place.position, length, header->pid);
+    if (UNLIKELY(place.padding)) {
+        u64 before = place.position - place.padding;
+        open_slot(slot_at(shared, before), before, place.padding, header->pid);
+        close_slot(slot_at(shared, before), before, SLOT_PADDING);
+    }
+    slot->size = (u32)size;
+    write_record((u8 *)(slot + 1), header, pieces, count);
+    close_slot(slot, place.position, SLOT_COMMITTED);
+    if (UNLIKELY(place.filled * 2 >= capacity_of(shared)) && __atomic_load_n(&shared->sleeping, __ATOMIC_SEQ_CST))
+        wake(shared);
+    return true;
+}

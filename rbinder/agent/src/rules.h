@@ -1,0 +1,90 @@
+/* Which incoming request caused this outgoing one? The rules of rbinder/binder/rules.py, equal to them. No I/O.
+ *
+ * All of it belongs to one process and is changed under the process's lock alone.
+ */
+#ifndef RBINDER_RULES_H
+#define RBINDER_RULES_H
+
+#include "context.h"
+
+#define MOST_ERRANDS 256u
+#define PEERS 256u /* of a group; beyond them no connection counts as spare */
+
+struct thread;
+struct group;
+
+/* An incoming request being served. Counted: whoever keeps a pointer holds a reference (`request_share`,
+ * `request_release`); an open one is held by its group as well. */
+struct request {
+    struct context span;
+    struct inbound inbound;
+    u64 connection;         /* identity */
+    u32 references;
+    s64 waiting;            /* calls it made whose responses have not ended */
+    bool open;
+    bool foreign;           /* it is another process's (we were forked by it): `open` is asked of shared.open */
+    bool grouped;           /* in its group's list; `home` set: in its thread's list */
+    struct thread *home;    /* the thread that serves it */
+    struct request *next_of_group, *previous_of_group, *next_of_thread, *previous_of_thread; /* as they began */
+};
+
+struct spare {
+    u64 peer; /* 0: free */
+    s64 count;
+};
+
+struct group {
+    bool migrates, acts_alone;
+    u64 begun;
+    u32 open;                 /* how many */
+    struct request *requests, *newest; /* open ones, oldest first; the list holds a reference of each */
+    struct spare spare[PEERS];
+};
+
+struct thread {
+    struct group *group;
+    struct request *serving, *newest; /* oldest first */
+    u32 serving_count, idle; /* how many, and how many of them wait for no call of theirs */
+    bool interleaves, answered;
+    struct request *current;  /* counted references, as is `borrowed` */
+    struct request *borrowed;
+    s64 borrowed_at;          /* -1: a process of its own */
+    u32 errand_count;
+    u64 errands[MOST_ERRANDS]; /* hashes of (peer, method, path) */
+};
+
+/* pools.c, or malloc in tests. */
+struct request *request_take(void);
+void request_give(struct request *request);
+/* report.c: sets and clears shared.open, and asks it. */
+void shared_opened(const u8 *span_id);
+void shared_finished(const u8 *span_id);
+bool shared_is_open(const u8 *span_id);
+
+struct request *request_share(struct request *request);
+void request_release(struct request *request); /* NULL is fine */
+bool request_open(struct request *request);     /* foreign ones are looked up */
+void request_waits(struct request *request, int change); /* a call of its begins or ends */
+
+void group_init(struct group *group);
+/* In a forked child, before any event of its own: the open requests are the parent's, and leave the group. Threads of the
+ * parent's are forgotten (thread_forget_all) after the one that goes on has inherited. */
+void group_forked(struct group *group);
+void thread_init(struct thread *thread, struct group *group);
+void thread_forget_all(struct thread *thread); /* the thread has ended, or is another's now: releases what it holds */
+
+void thread_begin(struct thread *thread, struct request *request);
+void thread_touch(struct thread *thread, struct request *request);
+void thread_resume(struct thread *thread, struct request *request); /* NULL: nobody known */
+/* rule 6. `thread` is new; `parent` is who made it, in the same group; or, across fork, a copy of it (`forked`). */
+void thread_inherit(struct thread *thread, struct thread *parent, bool forked);
+/* `errand` 0: not known yet (a connect). `peer` is the errand's. Borrowed pointer: share it to keep it. */
+struct request *thread_cause(struct thread *thread, u64 errand, u64 peer);
+void thread_called(struct thread *thread, u64 errand);
+void request_finish(struct request *request, struct group *group);
+bool group_spare(struct group *group, u64 peer, int change); /* false: no room to count it */
+
+/* dialogue.py, errand(): never 0. */
+u64 errand_of(u64 peer, const struct head *head);
+
+#endif
