@@ -20,11 +20,13 @@ LIBRARIES = {"agent": "build.list", "reader": "reader.list"}  # the files that l
 # No C library behind it, nothing exported but what says so; thread-local memory as a preloaded library may have it. A
 # cancelled thread is unwound through the hook it waits in: that needs tables.
 _FLAGS = (
-    *("-std=gnu11", "-O2", "-g0", "-Wall", "-Wextra", "-Werror"),
+    *("-std=gnu11", "-O3", "-g0", "-Wall", "-Wextra", "-Werror"),
     *("-ffreestanding", "-fno-stack-protector", "-fasynchronous-unwind-tables"),
     *("-shared", "-fPIC", "-fvisibility=hidden", "-ftls-model=initial-exec", "-nostdlib"),
     *("-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,noexecstack", "-Wl,--hash-style=both", "-Wl,--build-id=none"),
 )
+# All of the agent is optimised at once, which saves a tenth of its instructions; a compiler that can't is asked without it.
+_LINK_TIME_FLAGS = (["-flto", "-flto-partition=one"], ["-flto"], [])
 _MACHINE_FLAGS = {"x86_64": [], "aarch64": ["-mno-outline-atomics"]}
 
 
@@ -39,12 +41,13 @@ def build(name: str, machine: str, out: Path) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     made = out.with_name(f".{out.name}.{os.getpid()}")
     command = [*compiler, *_FLAGS, *_MACHINE_FLAGS[machine], *flags, "-o", str(made), *files, "-lgcc"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=SOURCES)
-    if done.returncode:
-        made.unlink(missing_ok=True)
-        raise BuildFailed(f"{shlex.join(compiler)} could not compile the {name}:\n{done.stderr.strip()}")
-    made.replace(out)  # whoever has the former one loaded keeps it
-    return out
+    for link_time in _LINK_TIME_FLAGS:
+        done = subprocess.run([*command, *link_time], capture_output=True, text=True, cwd=SOURCES)
+        if not done.returncode:
+            made.replace(out)  # whoever has the former one loaded keeps it
+            return out
+    made.unlink(missing_ok=True)
+    raise BuildFailed(f"{shlex.join(compiler)} could not compile the {name}:\n{done.stderr.strip()}")
 
 
 def find_compiler(machine: str) -> list[str]:

@@ -14,6 +14,7 @@ typedef int64_t s64;
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define RARE __attribute__((noinline, cold)) /* kept out of the functions that calls pass through */
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
@@ -31,6 +32,13 @@ void *memcpy(void *restrict to, const void *restrict from, size_t size);
 void *memmove(void *to, const void *from, size_t size);
 void *memset(void *to, int byte, size_t size);
 int memcmp(const void *one, const void *other, size_t size);
+
+/* Small ones in line, which a freestanding compiler doesn't do by itself. */
+#ifndef RBINDER_MEMORY
+#define memcpy __builtin_memcpy
+#define memset __builtin_memset
+#define memcmp __builtin_memcmp
+#endif
 
 /* The first `byte` in [at, end), or NULL; a vector of bytes at a time. */
 const u8 *find_byte(const u8 *at, const u8 *end, u8 byte);

@@ -26,7 +26,7 @@ static int by_call(int clock, struct __kernel_timespec *time) {
     return (int)raw_system_call(__NR_clock_gettime, clock, (long)time, 0, 0, 0, 0);
 }
 
-static clock_function *find_clock(void) {
+RARE static clock_function *find_clock(void) {
     clock_function *found = (clock_function *)vdso_definition(CLOCK_FUNCTION);
     return from_vdso = found ? found : by_call;
 }

@@ -43,7 +43,7 @@ static bool on_signal_stack(void) {
 }
 
 /* A signal handler lies deeper than what it interrupts, by what the kernel saves; if it isn't on a stack of its own. */
-bool frame_is_gone(uintptr_t frame) {
+__attribute__((noinline)) bool frame_is_gone(uintptr_t frame) {
     return frame != NO_FRAME && frame < (uintptr_t)__builtin_frame_address(0) + SAVED && !on_signal_stack();
 }
 
@@ -101,7 +101,7 @@ static bool wait_for(u32 tid) {
     return false;
 }
 
-static bool contend(u32 tid) {
+RARE static bool contend(u32 tid) {
     u32 owner = __atomic_load_n(&agent.owner, __ATOMIC_RELAXED);
     u64 turns = __atomic_load_n(&agent.turns, __ATOMIC_RELAXED);
     if (owner == tid) {
@@ -125,7 +125,7 @@ static bool contend(u32 tid) {
 }
 
 /* In a confined program a number that no other thread of it has, rather than the thread's id: ids end at 2^22. */
-static u32 own_tid(void) {
+RARE static u32 own_tid(void) {
     long tid = raw_call(__NR_gettid, 0, 0, 0, 0, 0, 0);
     return self.tid = tid > 0 ? (u32)tid : 1u << 31 | (u32)((uintptr_t)&self >> 6);
 }
@@ -135,7 +135,8 @@ void thread_known(void) {
         own_tid();
 }
 
-enum entered enter(void) {
+/* Not in line: its frame has to lie below those of its callers. */
+__attribute__((noinline)) enum entered enter(void) {
     if (UNLIKELY(!started()))
         return ASIDE;
     if (UNLIKELY(__atomic_load_n(agent.process, __ATOMIC_ACQUIRE) != agent.pid) && !become_child())

@@ -1,15 +1,17 @@
 /* Memory without a C library: what compilers call whatever the flags, and a few searches. */
+#define RBINDER_MEMORY
 #include "base.h"
 
 #include "block.h"
 
 #ifndef RBINDER_HOSTED /* a test's driver has a C library, and a sanitizer its own of these */
 
-/* Else gcc sees that these loops copy, and makes them call themselves. */
+/* Else gcc sees that these loops copy, and makes them call themselves. `used`: what is optimised while it is linked may need
+ * them when nobody looks for them any more. */
 #if defined(__clang__)
-#define PLAIN __attribute__((no_builtin("memcpy", "memmove", "memset", "memcmp")))
+#define PLAIN __attribute__((used, no_builtin("memcpy", "memmove", "memset", "memcmp")))
 #else
-#define PLAIN __attribute__((optimize("no-tree-loop-distribute-patterns")))
+#define PLAIN __attribute__((used, optimize("no-tree-loop-distribute-patterns")))
 #endif
 
 /* Up to 16 bytes: all are read before any is written. */

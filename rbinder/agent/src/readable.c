@@ -15,7 +15,7 @@
 static u64 known[KNOWN];
 
 /* rt_sigprocmask reads the new mask before it looks at what is to be done with it, and refuses that. */
-static bool ask(u64 page) {
+RARE static bool ask(u64 page) {
     enum { NOTHING_TO_DO = 99, EFAULT_ = 14, MASK_SIZE = 8 };
     return raw_call(__NR_rt_sigprocmask, NOTHING_TO_DO, (long)(page << PAGE_SHIFT), 0, MASK_SIZE, 0, 0) != -EFAULT_;
 }
@@ -35,7 +35,7 @@ bool is_readable(const void *at, u64 size) {
 }
 
 /* From page to page; a hole is rare, and then all of the buffer is asked for. */
-static u64 up_to_hole(u64 at, u64 size) {
+RARE static u64 up_to_hole(u64 at, u64 size) {
     u64 page = at >> PAGE_SHIFT, last = (at + size - 1) >> PAGE_SHIFT;
     while (page <= last && has_page(page))
         page++;

@@ -90,7 +90,7 @@ static void mark_boring(int descriptor) {
     __atomic_compare_exchange_n(&agent.table[descriptor], &unknown, BORING, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
-static u64 identify(int descriptor) {
+RARE static u64 identify(int descriptor) {
     if (confined || borrows_memory())
         return BORING;
     int type = number_of(descriptor, SO_TYPE);
@@ -127,7 +127,7 @@ void descriptor_set(int descriptor, u64 entry) {
 
 /* The connection's last descriptor is gone (engine.py, released). One that wasn't used here since a fork is the other
  * process's: nothing is told of it. */
-static void released(struct connection *connection) {
+RARE static void released(struct connection *connection) {
     struct dialogue *dialogue = &connection->dialogue;
     u64 now = monotonic();
     if (connection->epoch == agent.epoch) {
