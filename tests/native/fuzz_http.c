@@ -34,11 +34,12 @@ struct story {
 };
 
 static void check_head(const struct head *head) {
-    static u8 out[400];
+    static u8 out[400], other[400];
     u8 fold[16];
     struct bytes name, value;
     u32 limit = 80 + head->raw.size % 300, size = reduce_head(head->raw, out, limit);
     CHECK(size <= limit);
+    CHECK(reduce_told(head, other, limit) == size && memcmp(out, other, size) == 0);
     CHECK(!size || (out[size - 1] == '\n' && out[size - 2] == '\r'));
     for (u32 at = 0; next_field(head->raw, &at, &name, &value, fold, sizeof fold);)
         CHECK(name.size && name.at >= head->raw.at && name.at + name.size <= head->raw.at + head->raw.size);
@@ -104,7 +105,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size) {
         u64 count = MIN(1 + (u64)step, size - at);
         bool trying = tried & 1 && (at ^ tried) & 6;
         if (trying) {
-            trial = scanner;
+            scanner_try(&trial, &scanner);
             feed(&trial, data + at, count, at, (at & 8) ? &pieces : NULL);
             if (at & 8)
                 scanner_commit(&scanner, &trial);

@@ -11,6 +11,7 @@
 
 typedef __m128i block;
 typedef u32 lanes;
+#define LAST_LANE (1u << (BLOCK - 1))
 #define LANE 1u /* bits of a mask that belong to one byte; only the lowest of them is ever set */
 
 static inline block block_at(const u8 *at) { return _mm_loadu_si128((const __m128i *)at); }
@@ -19,7 +20,19 @@ static inline block every(u8 byte) { return _mm_set1_epi8((char)byte); }
 static inline block same(block data, u8 byte) { return _mm_cmpeq_epi8(data, every(byte)); }
 static inline block at_most(block data, u8 most) { return _mm_cmpeq_epi8(_mm_min_epu8(data, every(most)), data); }
 static inline block less(block data, u8 byte) { return _mm_sub_epi8(data, every(byte)); }
+static inline block plus(block one, block other) { return _mm_add_epi8(one, other); }
 static inline block either(block one, block other) { return _mm_or_si128(one, other); }
+static inline block both(block one, block other) { return _mm_and_si128(one, other); }
+/* Makes eight bytes of sixteen halves of a byte, the higher one first; and the other way round. */
+static inline void put_pairs(u8 *to, block halves) {
+    block pairs = _mm_or_si128(_mm_slli_epi16(halves, 4), _mm_srli_epi16(halves, 8));
+    pairs = _mm_and_si128(pairs, _mm_set1_epi16(0xff));
+    _mm_storel_epi64((__m128i *)to, _mm_packus_epi16(pairs, pairs));
+}
+static inline block halves_at(const u8 *at) {
+    block pairs = _mm_unpacklo_epi8(_mm_loadl_epi64((const __m128i *)at), _mm_setzero_si128());
+    return _mm_and_si128(_mm_or_si128(_mm_srli_epi16(pairs, 4), _mm_slli_epi16(pairs, 8)), _mm_set1_epi8(0x0f));
+}
 static inline lanes lanes_of(block found) { return (lanes)_mm_movemask_epi8(found); }
 static inline lanes other_lanes(block found) { return (lanes)_mm_movemask_epi8(found) ^ 0xffffu; }
 static inline u32 first_lane(lanes mask) { return (u32)__builtin_ctz(mask); }
@@ -30,6 +43,7 @@ static inline u32 first_lane(lanes mask) { return (u32)__builtin_ctz(mask); }
 typedef uint8x16_t block;
 typedef u64 lanes;
 #define LANE 4u
+#define LAST_LANE (1ull << LANE * (BLOCK - 1))
 
 static inline block block_at(const u8 *at) { return vld1q_u8(at); }
 static inline void block_put(u8 *at, block data) { vst1q_u8(at, data); }
@@ -37,7 +51,17 @@ static inline block every(u8 byte) { return vdupq_n_u8(byte); }
 static inline block same(block data, u8 byte) { return vceqq_u8(data, every(byte)); }
 static inline block at_most(block data, u8 most) { return vcleq_u8(data, every(most)); }
 static inline block less(block data, u8 byte) { return vsubq_u8(data, every(byte)); }
+static inline block plus(block one, block other) { return vaddq_u8(one, other); }
 static inline block either(block one, block other) { return vorrq_u8(one, other); }
+static inline block both(block one, block other) { return vandq_u8(one, other); }
+static inline void put_pairs(u8 *to, block halves) {
+    uint16x8_t pairs = vreinterpretq_u16_u8(halves);
+    vst1_u8(to, vmovn_u16(vorrq_u16(vshlq_n_u16(pairs, 4), vshrq_n_u16(pairs, 8))));
+}
+static inline block halves_at(const u8 *at) {
+    uint16x8_t pairs = vmovl_u8(vld1_u8(at));
+    return vandq_u8(vreinterpretq_u8_u16(vorrq_u16(vshrq_n_u16(pairs, 4), vshlq_n_u16(pairs, 8))), every(0x0f));
+}
 /* There is no movemask: narrowing by a shift leaves four bits of each byte. */
 static inline lanes lanes_of(block found) {
     uint8x8_t narrow = vshrn_n_u16(vreinterpretq_u16_u8(found), 4);
@@ -64,6 +88,19 @@ static inline bool ends_line(u8 byte) { return byte == '\n' || byte == '\r' || b
 /* The last place in [begin, end) where a block can be read, or NULL: no place is before that. */
 static inline const u8 *last_block(const u8 *begin, const u8 *end) {
     return (size_t)(end - begin) >= BLOCK ? end - BLOCK : NULL;
+}
+
+/* The first `byte` in [at, stop), or `stop`; `last` is a last_block() not before `stop`. */
+static inline const u8 *find_before(const u8 *at, const u8 *stop, const u8 *last, u8 byte) {
+    for (; LIKELY(last != NULL) && at < stop; at += BLOCK) {
+        const u8 *from = MIN(at, last);
+        lanes found = lanes_of(same(block_at(from), byte)) >> (u32)(at - from) * LANE;
+        if (found)
+            return MIN(at + first_lane(found), stop);
+    }
+    while (at < stop && *at != byte)
+        at++;
+    return MIN(at, stop);
 }
 
 /* The first LF, CR or NUL in [at, end), or `end`: what ends a field's value, rightly or not. `last` is a last_block() before

@@ -55,17 +55,27 @@ static bool continued(const u8 *feed, const u8 *end) {
     return end - feed > 1 && (feed[1] == ' ' || feed[1] == '\t');
 }
 
-/* The next field about trace context behind *at; begin with *at = raw.at. */
-static bool next_context(struct bytes raw, const u8 **at, struct field *field) {
-    const u8 *end = raw.at + raw.size;
-    for (const u8 *line = next_candidate(*at, end); line; line = next_candidate(line, end)) {
+/* Where in a head the search for fields about trace context goes on. */
+struct cursor {
+    const struct head *head;
+    u32 line;     /* of head->lines */
+    const u8 *at; /* where they aren't known */
+};
+
+static struct cursor fields_of(const struct head *head) {
+    return (struct cursor){head, 0, head->raw.at};
+}
+
+RARE static bool search_context(struct cursor *cursor, struct field *field) {
+    const u8 *end = cursor->head->raw.at + cursor->head->raw.size;
+    for (const u8 *line = next_candidate(cursor->at, end); line; line = next_candidate(line, end)) {
         if (!names_context(line, end, field))
             continue;
         const u8 *from = field->name.at + field->name.size + 1, *stop = line_end(from, end);
         field->folded = continued(stop, end);
         while (continued(stop, end))
             stop = line_end(stop + 1, end);
-        *at = stop;
+        cursor->at = stop;
         field->text = (struct bytes){from, (u32)(stop - from)};
         if (field->text.size && stop[-1] == '\r')
             field->text.size--;
@@ -74,23 +84,23 @@ static bool next_context(struct bytes raw, const u8 **at, struct field *field) {
     return false;
 }
 
-#define KEPT_FIELDS 4u /* of a head; where there are more, it is gone over once more */
-
-/* A head's fields about trace context, to be gone over again and again. */
-struct fields {
-    struct bytes raw;
-    u32 count;
-    struct field kept[KEPT_FIELDS];
-};
-
-/* The next field; begin with *index = 0 and *at = raw.at. */
-static bool next_of(const struct fields *fields, u32 *index, const u8 **at, struct field *field) {
-    if (fields->count > KEPT_FIELDS)
-        return next_context(fields->raw, at, field);
-    if (*index == fields->count)
-        return false;
-    *field = fields->kept[(*index)++];
-    return true;
+/* The next field about trace context. */
+static bool next_context(struct cursor *cursor, struct field *field) {
+    const struct head *head = cursor->head;
+    if (UNLIKELY(!head->indexed))
+        return search_context(cursor, field);
+    while (cursor->line < head->line_count) {
+        const struct line *line = &head->lines[cursor->line++];
+        const u8 *text = head->raw.at;
+        field->kind = line->field & CONTEXT_NAMES;
+        if (!field->kind)
+            continue;
+        field->name = (struct bytes){text + line->name, line->value - 1 - line->name};
+        field->text = (struct bytes){text + line->value, line->end - line->value};
+        field->folded = false;
+        return true;
+    }
+    return false;
 }
 
 /* Copies a value, folds joined by a space (RFC 9112 5.2), blanks around it left out. The value's size; of a longer one the
@@ -138,22 +148,16 @@ static const u8 DIGITS[256] = {
 #undef D
 #undef U
 
-#define EACH(byte) (0x0101010101010101u * (byte))
-
-/* Eight digits at once; false: they are none. */
-static inline bool read_eight(const u8 *from, u8 *to, bool any_case) {
-    u64 text = *(const any_u64 *)from;
-    u64 values = (text & EACH(0x0f)) + 9 * (text >> 6 & EACH(1)); /* letters have bit 6 */
-    u64 letters = (values + EACH(6)) >> 4 & EACH(1);
-    u64 spelt = values + EACH('0') + letters * ('a' - '0' - 10);
-    u64 differs = (spelt ^ (any_case ? text | letters << 5 : text)) | (values & EACH(0xf0));
-    u64 pairs = (values << 4 | values >> 8) & 0x00ff00ff00ff00ffu; /* the first digit is the higher one */
-    pairs = (pairs | pairs >> 8) & 0x0000ffff0000ffffu;
-    *(any_u32 *)to = (u32)(pairs | pairs >> 16);
-    return !differs;
+/* Sixteen digits at once; false: they are none. */
+static inline bool read_sixteen(const u8 *from, u8 *to, bool any_case) {
+    block text = block_at(from), letters = any_case ? either(text, every(0x20)) : text;
+    block are_numbers = within(text, '0', '9'), are_letters = within(letters, 'a', 'f');
+    block values = either(both(less(text, '0'), are_numbers), both(less(letters, 'a' - 10), are_letters));
+    put_pairs(to, values);
+    return !other_lanes(either(are_numbers, are_letters));
 }
 
-/* Reads `count` bytes' worth of digits: one, or a multiple of four. */
+/* Reads `count` bytes' worth of digits: one, or a multiple of eight. */
 static inline bool read_hex(const u8 *from, u32 count, u8 *to, bool any_case) {
     if (count == 1) {
         u8 high = DIGITS[from[0]], low = DIGITS[from[1]];
@@ -161,8 +165,8 @@ static inline bool read_hex(const u8 *from, u32 count, u8 *to, bool any_case) {
         return high & low & DIGIT && (any_case || !((high | low) & UPPER));
     }
     bool good = true;
-    for (u32 index = 0; index < count; index += 4)
-        good &= read_eight(from + 2 * index, to + index, any_case);
+    for (u32 index = 0; index < count; index += 8)
+        good &= read_sixteen(from + 2 * index, to + index, any_case);
     return good;
 }
 
@@ -255,14 +259,14 @@ static u32 compact_state(u8 *text, u32 size) {
     return written;
 }
 
-static struct blob *extract_state(const struct fields *fields, u32 bound) {
+static struct blob *extract_state(const struct head *head, u32 bound) {
     struct blob *state = blob_take(MIN(bound, STATE_LIMIT));
-    const u8 *at = fields->raw.at;
+    struct cursor cursor = fields_of(head);
     struct field field;
-    u32 size = 0, index = 0;
+    u32 size = 0;
     if (!state)
         return NULL;
-    while (next_of(fields, &index, &at, &field)) {
+    while (next_context(&cursor, &field)) {
         if (field.kind != NAME_TRACESTATE)
             continue;
         if (size && size < state->capacity)
@@ -307,11 +311,12 @@ static struct b3_value *b3_place(struct b3 *b3, const struct field *field) {
     return equal_ignoring_case(rest, BYTES("spanid")) ? &b3->span : NULL;
 }
 
-static void gather_b3(struct bytes raw, struct b3 *b3) {
+static void gather_b3(const struct head *head, struct b3 *b3) {
+    struct cursor cursor = fields_of(head);
     struct field field;
     b3->single.size = b3->flags.size = b3->sampled.size = b3->trace.size = b3->span.size = 0;
     b3->found = false;
-    for (const u8 *at = raw.at; next_context(raw, &at, &field);) {
+    while (next_context(&cursor, &field)) {
         if (field.kind != NAME_B3 && field.kind != NAME_X_B3)
             continue;
         b3->found = true;
@@ -387,9 +392,9 @@ static void b3_multi(const struct b3 *b3, struct inbound *inbound) {
     }
 }
 
-static __attribute__((noinline)) void extract_b3(struct bytes raw, struct inbound *inbound) {
+RARE static void extract_b3(const struct head *head, struct inbound *inbound) {
     struct b3 b3;
-    gather_b3(raw, &b3);
+    gather_b3(head, &b3);
     if (b3.found && !b3_single(text_of(&b3.single), inbound))
         b3_multi(&b3, inbound);
 }
@@ -404,14 +409,14 @@ static bool passes_on(u32 propagators, enum context_name kind) {
     return kind == NAME_X_REQUEST_ID || kind == NAME_X_OT_SPAN_CONTEXT;
 }
 
-static struct blob *extract_forward(const struct fields *fields, u32 propagators, u32 bound) {
+static struct blob *extract_forward(const struct head *head, u32 propagators, u32 bound) {
     struct blob *forward = blob_take(bound);
-    const u8 *at = fields->raw.at;
+    struct cursor cursor = fields_of(head);
     struct field field;
-    u32 size = 0, next = 0;
+    u32 size = 0;
     if (!forward)
         return NULL;
-    while (next_of(fields, &next, &at, &field)) {
+    while (next_context(&cursor, &field)) {
         if (!passes_on(propagators, field.kind))
             continue;
         if (bound - size < field.name.size + field.text.size + 3)
@@ -442,17 +447,14 @@ static void take_traceparent(const struct field *field, u32 nth, struct inbound 
 
 void extract(const struct propagation *propagation, const struct head *head, struct inbound *inbound) {
     u32 propagators = propagation->propagators, traceparents = 0, states = 0, forwarded = 0;
-    struct fields fields = {.raw = head->raw, .count = 0};
+    struct cursor cursor = fields_of(head);
     struct field field;
     inbound->has_parent = inbound->deferred = inbound->debug = false;
     inbound->forward = inbound->parent.state = NULL;
     inbound->traceparent_size = inbound->sampled = 0;
     if (!propagators || !(head->present & interesting(propagators)))
         return;
-    for (const u8 *at = head->raw.at; next_context(head->raw, &at, &field);) {
-        if (fields.count < KEPT_FIELDS)
-            fields.kept[fields.count] = field;
-        fields.count++;
+    while (next_context(&cursor, &field)) {
         if (field.kind == NAME_TRACEPARENT && propagators & W3C)
             take_traceparent(&field, ++traceparents, inbound);
         else if (field.kind == NAME_TRACESTATE)
@@ -461,11 +463,11 @@ void extract(const struct propagation *propagation, const struct head *head, str
             forwarded += field.name.size + field.text.size + 3;
     }
     if (forwarded)
-        inbound->forward = extract_forward(&fields, propagators, forwarded);
+        inbound->forward = extract_forward(head, propagators, forwarded);
     if (!traceparents)
-        extract_b3(head->raw, inbound);
+        extract_b3(head, inbound);
     else if (inbound->has_parent && states)
-        inbound->parent.state = extract_state(&fields, states);
+        inbound->parent.state = extract_state(head, states);
 }
 
 void inbound_release(struct inbound *inbound) {

@@ -261,6 +261,16 @@ void dialogue_moved(struct dialogue *dialogue, u64 count, bool inbound, u64 now)
 
 /* -- responses, either way */
 
+static void response_ended(struct dialogue *dialogue, struct turn *turn, u64 body_size, u64 now) {
+    message_end(dialogue, turn, true, body_size, now);
+    turn_over(dialogue);
+}
+
+void response_end(struct dialogue *dialogue, u64 body_size, u64 now) {
+    if (dialogue->turns)
+        response_ended(dialogue, dialogue->turns, body_size, now);
+}
+
 static void response_head(struct dialogue *dialogue, struct turn *turn, const struct head *head, u64 now) {
     turn->responded = true;
     if (scanner_opaque(&dialogue->requests) && dialogue->turn_count == 1 && (head->status < 200 || head->status > 299))
@@ -279,12 +289,10 @@ bool response_event(struct dialogue *dialogue, const struct event *event, u64 no
     }
     if (!turn)
         return false;
-    if (event->kind == EVENT_END) {
-        message_end(dialogue, turn, true, event->body_size, now);
-        turn_over(dialogue);
-    } else if (!event->head.interim) {
+    if (event->kind == EVENT_END)
+        response_ended(dialogue, turn, event->body_size, now);
+    else if (!event->head.interim)
         response_head(dialogue, turn, &event->head, now);
-    }
     return true;
 }
 

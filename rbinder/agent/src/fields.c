@@ -12,13 +12,25 @@ u32 identify_likely(const u8 *name, u32 size) {
     switch (size) {
     case 2:
         return SPELLS(name, "b3") ? NAME_B3 : 0;
+    case 4:
+        return SPELLS(name, "host") ? FIELD_HOST : 0;
+    case 6:
+        if (SPELLS(name, "expect"))
+            return FIELD_EXPECT;
+        break;
     case 7:
         if (SPELLS(name, "upgrade"))
             return FIELD_UPGRADE;
         if (SPELLS(name, "baggage"))
             return NAME_BAGGAGE;
         break;
+    case 9:
+        if (SPELLS(name, "forwarded"))
+            return FIELD_FORWARDED;
+        break;
     case 10:
+        if (SPELLS(name, "user-agent"))
+            return FIELD_USER_AGENT;
         if (SPELLS(name, "connection"))
             return FIELD_CONNECTION;
         if (SPELLS(name, "tracestate"))
@@ -33,14 +45,28 @@ u32 identify_likely(const u8 *name, u32 size) {
             return NAME_TRACEPARENT;
         break;
     case 12:
+        if (SPELLS(name, "content-type"))
+            return FIELD_TYPE;
         if (SPELLS(name, "x-request-id"))
             return NAME_X_REQUEST_ID;
+        break;
+    case 15:
+        if (SPELLS(name, "x-forwarded-for"))
+            return FIELD_FORWARDED_FOR;
+        break;
+    case 16:
+        if (SPELLS(name, "content-encoding"))
+            return FIELD_ENCODING;
+        if (SPELLS(name, "x-forwarded-host"))
+            return FIELD_FORWARDED_HOST;
         break;
     case 17:
         if (SPELLS(name, "transfer-encoding"))
             return FIELD_CODING;
         if (SPELLS(name, "x-ot-span-context"))
             return NAME_X_OT_SPAN_CONTEXT;
+        if (SPELLS(name, "x-forwarded-proto"))
+            return FIELD_FORWARDED_PROTO;
         break;
     default:
         break;

@@ -17,6 +17,16 @@ static void put(struct writer *writer, const u8 *from, size_t size) {
 }
 #define PUT(writer, literal) put(writer, (const u8 *)(literal), sizeof(literal) - 1)
 
+/* The same where there is room for it. */
+#define APPEND(writer, literal)                                                                                        \
+    (memcpy((writer)->at, literal, sizeof(literal) - 1), (writer)->at += sizeof(literal) - 1)
+
+/* `size` is a multiple of a block. */
+static inline void put_whole(u8 *to, const u8 *from, size_t size) {
+    for (size_t at = 0; at < size; at += BLOCK)
+        block_put(to + at, block_at(from + at));
+}
+
 /* The same for what lies in front of `limit`, which may be read: whole blocks, where there is room for them. */
 static inline void put_blocks(struct writer *writer, const u8 *from, size_t size, const u8 *limit) {
     size_t most = (size + BLOCK - 1) / BLOCK * BLOCK;
@@ -24,8 +34,7 @@ static inline void put_blocks(struct writer *writer, const u8 *from, size_t size
         put(writer, from, size);
         return;
     }
-    for (size_t at = 0; at < size; at += BLOCK)
-        block_put(writer->at + at, block_at(from + at));
+    put_whole(writer->at, from, most);
     writer->at += size;
 }
 
@@ -107,10 +116,9 @@ static inline const u8 *find_separator(const u8 *at, const u8 *end, const u8 *li
     return MIN(at, end);
 }
 
-/* Without the values of secret query keys. */
-static void put_query(struct writer *writer, const u8 *at, const u8 *end, const u8 *limit) {
-    const u8 *plain = at;
-    while ((at = find_separator(at, end, limit)) < end) {
+/* Without the values of secret query keys. The first of its separators is at `at`. */
+static void put_query(struct writer *writer, const u8 *plain, const u8 *at, const u8 *end, const u8 *limit) {
+    for (; at < end; at = find_separator(at, end, limit)) {
         u32 key = secret_key(++at, end);
         if (!key)
             continue;
@@ -135,88 +143,119 @@ static void put_target(struct writer *writer, struct bytes target, const u8 *lim
         }
     }
     const u8 *separator = find_separator(at, end, limit);
-    if (UNLIKELY(separator < end) && find_byte(separator, end, '?'))
-        put_query(writer, at, end, limit);
+    if (separator < end && (*separator == '?' || find_byte(separator, end, '?')))
+        put_query(writer, at, separator, end, limit);
     else
         put_ascii(writer, at, end, limit);
 }
 
 /* -- lines */
 
-/* The start line, in at most writer->end. Returns the LF before the first field; NULL: it is none. */
-static const u8 *put_start(struct writer *writer, struct bytes raw) {
-    struct head start;
+static void put_request(struct writer *writer, const struct head *start, const u8 *end) {
     u8 *limit = writer->end;
-    const u8 *end = raw.at + raw.size, *next, *next_line;
-    if (request_line(raw.at, end, &start, &next) == WHOLE) {
-        writer->end -= sizeof " HTTP/1.1\r\n" - 1;
-        put_blocks(writer, start.method.at, start.method.size, end);
-        PUT(writer, " ");
-        put_target(writer, start.target, end);
-        writer->end = limit;
-        PUT(writer, " HTTP/1.0\r\n");
-        writer->at[-3] = '0' + start.minor;
-        return next - 1;
-    }
-    if (status_line(raw.at, end, &start, &next) != WHOLE)
-        return NULL;
-    const u8 *stop = find_line_end_noting(raw.at, end, last_block(raw.at, end), &next_line, &writer->odd);
-    writer->end -= 2;
-    put_blocks(writer, raw.at, (size_t)(stop - raw.at), end);
+    writer->end -= sizeof " HTTP/1.1\r\n" - 1;
+    put_blocks(writer, start->method.at, start->method.size, end);
+    APPEND(writer, " "); /* LEAST_LIMIT */
+    put_target(writer, start->target, end);
     writer->end = limit;
-    PUT(writer, "\r\n");
-    return next - 1;
+    APPEND(writer, " HTTP/1.0\r\n");
+    writer->at[-3] = '0' + start->minor;
 }
 
-/* A name with what follows it, in two blocks. */
-struct name {
-    const u8 *text;
-    u32 size; /* of the name alone; 0: none */
+static void put_status(struct writer *writer, const u8 *at, const struct head *start, const u8 *end) {
+    writer->end -= 2;
+    put_blocks(writer, at, start->start_size, end);
+    writer->end += 2;
+    APPEND(writer, "\r\n");
+}
+
+static void put_start(struct writer *writer, const u8 *at, const struct head *start, const u8 *end) {
+    if (start->status)
+        put_status(writer, at, start, end);
+    else
+        put_request(writer, start, end);
+}
+
+/* Fields that may leave the machine: what spans are made of (HTTP semantic conventions) and what h11 needs to understand the
+ * framing. Cookies, credentials and everything not known to be harmless stay behind. */
+#define LEAVING                                                                                                        \
+    (FRAMING_FIELDS | FIELD_HOST | FIELD_USER_AGENT | FIELD_TYPE | FIELD_ENCODING | FIELD_EXPECT | FIELD_FORWARDED |   \
+     FIELD_FORWARDED_FOR | FIELD_FORWARDED_HOST | FIELD_FORWARDED_PROTO | NAME_X_REQUEST_ID)
+
+/* Their names with what follows them, in two blocks, by the number of their bit. */
+static const struct {
+    u8 text[2 * BLOCK];
+    u32 size;
+} names[] = {
+#define NAMED(field, literal) [__builtin_ctz(field)] = {literal ": ", sizeof(literal ": ") - 1}
+    NAMED(NAME_X_REQUEST_ID, "x-request-id"),
+    NAMED(FIELD_LENGTH, "content-length"),
+    NAMED(FIELD_CODING, "transfer-encoding"),
+    NAMED(FIELD_CONNECTION, "connection"),
+    NAMED(FIELD_UPGRADE, "upgrade"),
+    NAMED(FIELD_HOST, "host"),
+    NAMED(FIELD_USER_AGENT, "user-agent"),
+    NAMED(FIELD_TYPE, "content-type"),
+    NAMED(FIELD_ENCODING, "content-encoding"),
+    NAMED(FIELD_EXPECT, "expect"),
+    NAMED(FIELD_FORWARDED, "forwarded"),
+    NAMED(FIELD_FORWARDED_FOR, "x-forwarded-for"),
+    NAMED(FIELD_FORWARDED_HOST, "x-forwarded-host"),
+    NAMED(FIELD_FORWARDED_PROTO, "x-forwarded-proto"),
+#undef NAMED
 };
 
-#define NAMED(literal)                                                                                                 \
-    if (stop - at >= (s64)sizeof(literal) && at[sizeof(literal) - 1] == ':' && SPELLS(at, literal)) {                  \
-        static const u8 text[2 * BLOCK] = literal ": ";                                                                \
-        return (struct name){text, sizeof(literal) - 1};                                                               \
-    }
+static inline bool is_white(u8 byte) { return byte <= ' ' && (byte == ' ' || byte == '\t' || byte == '\v' || byte == '\f'); }
 
-/* The name of a field that may leave the machine, lower case: what spans are made of (HTTP semantic conventions) and what
- * h11 needs to understand the framing. Cookies, credentials and everything not known to be harmless stay behind. */
-static inline struct name allowed(const u8 *at, const u8 *stop) {
-    switch (at < stop ? *at | 0x20 : 0) {
-    case 'c':
-        NAMED("connection")
-        NAMED("content-type")
-        NAMED("content-length")
-        NAMED("content-encoding")
-        break;
-    case 'e':
-        NAMED("expect")
-        break;
-    case 'f':
-        NAMED("forwarded")
-        break;
-    case 'h':
-        NAMED("host")
-        break;
-    case 't':
-        NAMED("transfer-encoding")
-        break;
-    case 'u':
-        NAMED("user-agent")
-        NAMED("upgrade")
-        break;
-    case 'x':
-        NAMED("x-request-id")
-        NAMED("x-forwarded-for")
-        NAMED("x-forwarded-host")
-        NAMED("x-forwarded-proto")
-        break;
-    default:
-        break;
-    }
-    return (struct name){NULL, 0};
+static const u8 *behind_user(const u8 *at, const u8 *stop, const u8 *last) {
+    for (const u8 *user; (user = find_before(at, stop, last, '@')) < stop;)
+        at = user + 1;
+    return at;
 }
+
+/* A field of LEAVING, its value in [at, stop); [at, end) may be read. False: there is no room for it. */
+static inline bool put_field(struct writer *writer, u32 field, const u8 *at, const u8 *stop, const u8 *end) {
+    const u8 *text = names[__builtin_ctz(field)].text;
+    u32 name = names[__builtin_ctz(field)].size;
+    while (at < stop && is_white(*at))
+        at++;
+    while (at < stop && is_white(stop[-1]))
+        stop--;
+    if (field == FIELD_HOST)
+        at = behind_user(at, stop, last_block(at - sizeof "host", end));
+    u64 size = (u64)(stop - at), room = (u64)(writer->end - writer->at), most = (size + BLOCK - 1) / BLOCK * BLOCK;
+    if (UNLIKELY(room < size + name + 2))
+        return false;
+    if (LIKELY(room >= 2 * BLOCK + most && (u64)(end - at) >= most)) {
+        block_put(writer->at, block_at(text));
+        block_put(writer->at + BLOCK, block_at(text + BLOCK));
+        put_whole(writer->at + name, at, most);
+        writer->at += name + size;
+    } else {
+        put(writer, text, name);
+        put(writer, at, size);
+    }
+    *(any_u16 *)writer->at = CRLF;
+    writer->at += 2;
+    return true;
+}
+
+/* h11 takes neither vertical tab nor form feed in a value. */
+RARE static void whiten(u8 *at, const u8 *end) {
+    for (; at < end; at++)
+        if (*at == '\v' || *at == '\f')
+            *at = ' ';
+}
+
+static u32 put_end(struct writer *writer, u8 *out) {
+    *(any_u16 *)writer->at = CRLF;
+    writer->at += 2;
+    if (UNLIKELY(writer->odd))
+        whiten(out, writer->at);
+    return (u32)(writer->at - out);
+}
+
+/* -- a head of which only the bytes are there */
 
 /* Whether a value that ends at `stop` ends its line, which the next one doesn't continue (obs-fold), without CR or NUL. */
 static bool stands_alone(const u8 *stop, const u8 *end) {
@@ -225,68 +264,44 @@ static bool stands_alone(const u8 *stop, const u8 *end) {
     return stop == end || (*stop == '\n' && (stop + 1 == end || (stop[1] != ' ' && stop[1] != '\t')));
 }
 
-static inline bool is_white(u8 byte) { return byte <= ' ' && (byte == ' ' || byte == '\t' || byte == '\v' || byte == '\f'); }
-
-/* Whether a line that begins so may be one that may leave the machine. */
-static inline bool may_leave(u8 first) {
-    const u32 letters = 1u << ('c' & 31) | 1u << ('e' & 31) | 1u << ('f' & 31) | 1u << ('h' & 31) | 1u << ('t' & 31) |
-                        1u << ('u' & 31) | 1u << ('x' & 31);
-    return letters >> (first & 31) & 1;
+/* The line at `line`, whose value ends at `stop`, if it is one that may leave the machine. False: there is no room for it. */
+static bool put_line(struct writer *writer, const u8 *line, const u8 *stop, const u8 *end) {
+    const u8 *colon = find_byte(line, stop, ':');
+    u32 field = colon && colon > line ? identify(line, *line, (u32)MIN(colon - line, (s64)KEPT)) & LEAVING : 0;
+    return !field || !stands_alone(stop, end) || put_field(writer, field, colon + 1, stop, end);
 }
 
-/* The line at `line`, whose value ends at `stop`, if it is one that may leave the machine; [line, end) may be read. False:
- * there is no room for it. */
-static bool put_line(struct writer *writer, const u8 *line, const u8 *stop, const u8 *next, const u8 *end) {
-    struct name name = allowed(line, stop);
-    bool plain = next - stop == 2 && *stop == '\r' && next < end && *next > ' ';
-    if (!name.size || (!plain && !stands_alone(stop, end)))
-        return true;
-    const u8 *at = line + name.size + 1;
-    while (at < stop && is_white(*at))
-        at++;
-    while (at < stop && is_white(stop[-1]))
-        stop--;
-    if (name.size == sizeof "host" - 1)
-        for (const u8 *user; (user = find_byte(at, stop, '@'));)
-            at = user + 1;
-    u64 size = (u64)(stop - at), room = (u64)(writer->end - writer->at);
-    if (room < size + name.size + 4)
-        return false;
-    put_blocks(writer, name.text, name.size + 2, name.text + 2 * BLOCK);
-    put_blocks(writer, at, size, end);
-    *(any_u16 *)writer->at = CRLF;
-    writer->at += 2;
-    return true;
-}
-
-/* h11 takes neither vertical tab nor form feed in a value. */
-static void whiten(u8 *at, const u8 *end) {
-    for (; at < end; at++)
-        if (*at == '\v' || *at == '\f')
-            *at = ' ';
-}
-
-u32 reduce_head(struct bytes raw, u8 *out, u32 limit) {
-    struct writer writer = {out, out + MAX(limit, LEAST_LIMIT) - 2, false};
-    bool odd = false;
-    const u8 *end = raw.at + raw.size, *lf = limit < LEAST_LIMIT ? NULL : put_start(&writer, raw);
-    if (!lf)
+RARE u32 reduce_head(struct bytes raw, u8 *out, u32 limit) {
+    struct head start;
+    const u8 *end = raw.at + raw.size, *next;
+    if (limit < LEAST_LIMIT || (request_line(raw.at, end, &start, &next) != WHOLE &&
+                                status_line(raw.at, end, &start, &next) != WHOLE))
         return 0;
-    const u8 *last = last_block(raw.at, end), *next;
-    for (const u8 *line = lf + 1; line < end; line = next) {
-        const u8 *stop = find_line_end_noting(line, end, last, &next, &odd);
+    struct writer writer = {out, out + limit - 2, start.odd};
+    put_start(&writer, raw.at, &start, end);
+    const u8 *last = last_block(raw.at, end);
+    for (const u8 *line = next; line < end; line = next) {
+        const u8 *stop = find_line_end_noting(line, end, last, &next, &writer.odd);
         if (UNLIKELY(!next)) {
             next = find_byte(stop, end, '\n');
             next = next ? next + 1 : end;
         }
-        if (UNLIKELY(may_leave(*line)) && !put_line(&writer, line, stop, next, end))
+        if (!put_line(&writer, line, stop, end))
             break;
     }
-    writer.odd = writer.odd || odd;
-    writer.at[0] = '\r';
-    writer.at[1] = '\n';
-    writer.at += 2;
-    if (UNLIKELY(writer.odd))
-        whiten(out, writer.at);
-    return (u32)(writer.at - out);
+    return put_end(&writer, out);
+}
+
+/* -- a head that a scanner has told */
+
+u32 reduce_told(const struct head *head, u8 *out, u32 limit) {
+    if (UNLIKELY(!head->indexed || limit < LEAST_LIMIT))
+        return reduce_head(head->raw, out, limit);
+    struct writer writer = {out, out + limit - 2, head->odd};
+    const u8 *text = head->raw.at, *end = text + head->raw.size;
+    put_start(&writer, text, head, end);
+    for (const struct line *line = head->lines, *behind = line + head->line_count; line < behind; line++)
+        if (line->field & LEAVING && !put_field(&writer, line->field, text + line->value, text + line->end, end))
+            break;
+    return put_end(&writer, out);
 }

@@ -25,6 +25,8 @@ HOOKED ssize_t writev(int descriptor, const struct iovec *vectors, int count) {
     if (LIKELY(entry == BORING) || count <= 0 || (u32)count > MOST_PIECES)
         return NEXT(writev)(descriptor, vectors, count);
     struct outgoing outgoing = {.descriptor = descriptor, .vectors = vectors, .count = (u32)count, .waits = true};
+    if (!has_vectors(&outgoing))
+        return NEXT(writev)(descriptor, vectors, count);
     return SEND(entry, &outgoing, NEXT(writev)(descriptor, vectors, count));
 }
 
@@ -59,6 +61,8 @@ HOOKED ssize_t sendmsg(int descriptor, const struct msghdr *message, int flags) 
     if (flags & NOT_TO_TOUCH)
         hands_off(descriptor);
     struct outgoing outgoing = {descriptor, flags, message->msg_iov, vector_count(message), message, !(flags & DO_NOT_WAIT)};
+    if (!has_vectors(&outgoing))
+        return NEXT(sendmsg)(descriptor, message, flags);
     return SEND(entry, &outgoing, NEXT(sendmsg)(descriptor, message, flags));
 }
 
@@ -78,7 +82,8 @@ HOOKED int sendmmsg(int descriptor, struct mmsghdr *messages, unsigned count, in
     }
     struct msghdr *first = &messages->header;
     struct outgoing outgoing = {descriptor, flags, first->msg_iov, vector_count(first), first, !(flags & DO_NOT_WAIT)};
-    ssize_t sent = SEND(entry, &outgoing, send_first(descriptor, messages, flags));
+    ssize_t sent = has_vectors(&outgoing) ? SEND(entry, &outgoing, send_first(descriptor, messages, flags))
+                                          : send_first(descriptor, messages, flags);
     if (sent < 0)
         return -1;
     messages->length = (unsigned)sent;

@@ -28,6 +28,14 @@ enum context_name {
     NAME_X_OT_SPAN_CONTEXT = 64,
 };
 
+/* A field of a head that somebody may ask for: offsets in head.raw. */
+struct line {
+    u32 field;       /* of enum context_name, or one of lines.h */
+    u32 name, value; /* `value` is behind the colon */
+    u32 end;         /* of the value */
+};
+#define INDEXED_LINES 16u
+
 /* A message head, reported at its blank line (events.py, Head). Its pointers lead into the fed bytes or into the held
  * buffer. The fed bytes are good as long as they are there; what is held, until the scanner is fed again; of a trial, until
  * the next held_take() after it is committed or abandoned. */
@@ -40,6 +48,11 @@ struct head {
     u16 status;
     u8 minor;              /* HTTP/1.minor */
     bool has_length, chunked, interim, truncated, upgrade, ends_connection;
+    bool indexed;          /* `lines` are all the fields of interest, and no line continues another */
+    bool odd;              /* indexed: there may be vertical tabs or form feeds in it */
+    u32 start_size;        /* of a response's start line, without its end */
+    u32 line_count;
+    struct line lines[INDEXED_LINES];
 };
 
 struct event {
@@ -92,9 +105,9 @@ struct chunks {
     u8 line[64]; /* the beginning of an unfinished line */
 };
 
-/* Opened by its owner alone. Small enough to be copied for a trial (`*trial = *scanner`), which then sees the bytes that
- * come next in the original's stead: it ends in scanner_commit() or scanner_abandon_trial(), and stays where it is until then
- * (`self` tells a trial from an original). The two share `held`, which a trial only appends to. */
+/* Opened by its owner alone. Small enough to be copied for a trial (scanner_try), which then sees the bytes that come next in
+ * the original's stead: it ends in scanner_commit() or scanner_abandon_trial(), and stays where it is until then (`self` tells
+ * a trial from an original). The two share `held`, which a trial only appends to, and `methods`. */
 struct scanner {
     struct scanner *self; /* the original */
     u8 *held;             /* HELD_SIZE bytes of a pool's, or NULL; the head's bytes are at held + held_begin */
@@ -110,16 +123,16 @@ struct scanner {
     u8 told;              /* events that are still to be told */
     u64 left;             /* body bytes to come; CHUNKS: chunk data to come */
     u64 size;             /* body bytes seen */
+    u32 outstanding; /* RESPONSES: how many are awaited */
+    u32 oldest;      /* index in `methods`, a ring, of the oldest */
     union {
         struct walk walk;     /* is_long */
         struct chunks chunks; /* CHUNKS */
-    };
-    u32 outstanding; /* RESPONSES: how many are awaited */
-    u32 oldest;      /* index in `methods`, a ring, of the oldest */
-    u64 methods[MAX_OUTSTANDING / 32]; /* their kinds, 2 bits each */
+    } parts;
+    u64 methods[MAX_OUTSTANDING / 32]; /* the original's: their kinds, 2 bits each */
 };
 
-_Static_assert(sizeof(struct scanner) <= 384, "it is copied for each call that sends");
+_Static_assert(offsetof(struct scanner, parts) <= 80, "so much of it is copied for each call that sends");
 
 /* The pool that `held` buffers come from: set once by whoever links this (agent: pools.c; tests: malloc). NULL: none left,
  * the connection is let go. */
@@ -131,13 +144,17 @@ void scanner_init(struct scanner *scanner, bool responses);
 /* Go over data[*at, size) up to the next event. True: `event` tells it, and *at is behind what was looked at; false: all
  * was looked at. To be called until it says false: an END or OPAQUE may still be to be told at the end of the data, and when
  * the scanner is opaque by then. */
-bool scanner_next(struct scanner *scanner, const u8 *data, u64 size, u64 *at, struct event *event);
+bool scanner_goes_on(struct scanner *scanner, const u8 *data, u64 size, u64 *at, struct event *event);
+static inline bool scanner_next(struct scanner *scanner, const u8 *data, u64 size, u64 *at, struct event *event) {
+    return (*at < size || scanner->told || scanner->held) && scanner_goes_on(scanner, data, size, at, event);
+}
 
 /* Bytes that come next and need not be fed: scanner_skip() them (stream.py, skippable). */
 u64 scanner_skippable(const struct scanner *scanner);
 /* As feeding `count` <= skippable bytes; true: `event` (END, at 0 relative) tells that the body is complete. */
 bool scanner_skip(struct scanner *scanner, u64 count, struct event *event); /* more than is skippable: OPAQUE */
 
+void scanner_try(struct scanner *trial, const struct scanner *scanner); /* begins a trial */
 bool scanner_eof(struct scanner *scanner, struct event *event); /* true: END; opaque after it */
 void scanner_give_up(struct scanner *scanner);                  /* hands off; returns `held` to the pool */
 void scanner_abandon_trial(struct scanner *trial, const struct scanner *original); /* a trial that is not kept: gives
@@ -153,6 +170,8 @@ static inline bool scanner_idle(const struct scanner *scanner) { return scanner-
 /* heads.c: equal to heads.py reduce_head(raw, limit): the bytes written to `out` (room for `limit`, at least 80), 0: no
  * head. Needs a line end in `raw`, as every head's has one. */
 u32 reduce_head(struct bytes raw, u8 *out, u32 limit);
+/* The same of head.raw, and sooner where the scanner has found the fields already. */
+u32 reduce_told(const struct head *head, u8 *out, u32 limit);
 
 /* headers.c: iterates over the header fields of head.raw: lower-case comparison is the caller's; continued lines are joined into
  * `fold` (a buffer of `fold_size` bytes; a longer value is cut). Begin with *at = 0. Equal to events.py Head.headers. */

@@ -51,6 +51,7 @@ enum parsed_kind request_line(const u8 *at, const u8 *end, struct head *head, co
         return BAD;
     head->target = (struct bytes){target, (u32)(at - target)};
     head->status = 0;
+    head->odd = false;
     if (end - ++at < 8)
         return UNFINISHED;
     return version(at, &head->minor) ? line_end(at + 8, end, next) : BAD;
@@ -64,15 +65,20 @@ enum parsed_kind status_line(const u8 *at, const u8 *end, struct head *head, con
         return BAD;
     head->method = head->target = (struct bytes){at, 0};
     head->status = (u16)(first * 100 + second * 10 + third);
+    const u8 *line = at, *behind;
     at += 12;
-    return line_end(*at == ' ' ? find_line_end(at, end) : at, end, next);
+    head->odd = false;
+    if (*at == ' ')
+        at = find_line_end_noting(at, end, last_block(line, end), &behind, &head->odd);
+    head->start_size = (u32)(at - line);
+    return line_end(at, end, next);
 }
 
 static inline bool is_space(u8 byte) { return byte == ' ' || byte == '\t'; }
 
 /* Continued lines at `at` (obs-fold, RFC 9112 5.2), which belong to `field`, whose value began in `list`. */
-__attribute__((noinline)) static enum parsed_kind continued(struct framing *framing, struct list *list, u32 field,
-                                                            const u8 *at, const u8 *end, const u8 **next) {
+RARE static enum parsed_kind continued(struct framing *framing, struct list *list, u32 field, const u8 *at,
+                                       const u8 *end, const u8 **next) {
     while (at < end && is_space(*at)) {
         const u8 *value_end = find_line_end(at, end);
         enum parsed_kind kind = line_end(value_end, end, next);
@@ -87,22 +93,10 @@ __attribute__((noinline)) static enum parsed_kind continued(struct framing *fram
     return WHOLE;
 }
 
-/* The first comma in [at, value_end), or `value_end`; [at, end) may be read. */
-static inline const u8 *find_comma(const u8 *at, const u8 *value_end, const u8 *end) {
-    for (; end - at >= (s64)BLOCK && at < value_end; at += BLOCK) {
-        lanes found = lanes_of(same(block_at(at), ','));
-        if (found)
-            return MIN(at + first_lane(found), value_end);
-    }
-    while (at < value_end && *at != ',')
-        at++;
-    return MIN(at, value_end);
-}
-
 /* A value that is all in [at, value_end), split at its commas. */
 static void whole_list(struct framing *framing, u32 field, const u8 *at, const u8 *value_end, const u8 *end) {
-    for (;;) {
-        const u8 *comma = find_comma(at, value_end, end), *stop = comma;
+    for (const u8 *last = last_block(at - 2, end);;) { /* a name and a colon come before it */
+        const u8 *comma = find_before(at, value_end, last, ','), *stop = comma;
         while (at < stop && is_space(*at))
             at++;
         while (at < stop && is_space(stop[-1]))
@@ -115,68 +109,125 @@ static void whole_list(struct framing *framing, u32 field, const u8 *at, const u
 }
 
 /* A field about framing, with its value in [at, value_end); what continues it begins at *next. */
-static enum parsed_kind framing_field(struct framing *framing, u32 field, const u8 *at, const u8 *value_end, const u8 *end,
-                                      const u8 **next) {
+static enum parsed_kind framing_field(struct head *head, struct framing *framing, u32 field, const u8 *at,
+                                      const u8 *value_end, const u8 *end, const u8 **next) {
     framing_begin(framing, field);
     if (*next == end || !is_space(**next)) {
         whole_list(framing, field, at, value_end, end);
         return WHOLE;
     }
+    head->indexed = false;
     struct list list = {0};
     list_feed(&list, framing, field, at, value_end);
     return continued(framing, &list, field, *next, end, next);
 }
 
 /* A line that begins with no name: it may continue the one before. */
-__attribute__((noinline)) static enum parsed_kind odd_line(struct framing *framing, bool foldable, const u8 *at,
-                                                           const u8 *end, const u8 **next) {
+RARE static enum parsed_kind odd_line(struct framing *framing, bool foldable, const u8 *at, const u8 *end,
+                                      const u8 **next) {
     return foldable && is_space(*at) ? continued(framing, NULL, 0, at, end, next) : BAD;
+}
+
+/* Remembers where a field is, if there is room. */
+static inline void index_line(struct head *head, struct line line) {
+    if (LIKELY(head->line_count < INDEXED_LINES))
+        head->lines[head->line_count++] = line;
+    else
+        head->indexed = false;
+}
+
+/* Where the parts of a field's line are: its colon, its value's end, and the next line. */
+struct parts {
+    const u8 *colon, *end, *next;
+};
+
+/* The bytes up to CR of the block at `at`; of those that end with the last block, where it is nearer. */
+static inline lanes low_bytes(const u8 *at, const u8 *last) {
+    if (LIKELY(at <= last))
+        return lanes_of(at_most(block_at(at), '\r'));
+    return at < last + BLOCK ? lanes_of(at_most(block_at(last), '\r')) >> (u32)(at - last) * LANE : 0;
+}
+
+/* A line as nearly all are: a name of less than a block, and CRLF. `last` is a last_block() before the byte that ends the
+ * buffer. False: it may be one all the same. */
+__attribute__((always_inline)) static inline bool usual_line(const u8 *at, const u8 *last, struct parts *parts) {
+    if (UNLIKELY(at > last))
+        return false;
+    lanes found = find_no_name(block_at(at));
+    const u8 *colon = at + first_lane(found | LAST_LANE), *stop = colon;
+    if (UNLIKELY(*colon != ':' || colon == at))
+        return false;
+    for (stop++; !(found = low_bytes(stop, last)); stop += BLOCK)
+        if (UNLIKELY(stop > last))
+            return false;
+    stop += first_lane(found);
+    *parts = (struct parts){colon, stop, stop + 2};
+    return *(const any_u16 *)stop == CRLF;
+}
+
+/* Any line of a field. */
+RARE static enum parsed_kind any_line(const u8 *at, const u8 *end, struct parts *parts, bool *odd) {
+    const u8 *last = last_block(at, end), *colon = find_token_end(at, end, last);
+    if (colon == end)
+        return UNFINISHED;
+    if (*colon != ':' || colon == at)
+        return BAD;
+    parts->colon = colon;
+    parts->end = find_line_end_noting(colon + 1, end, last, &parts->next, odd);
+    return parts->next ? WHOLE : line_end(parts->end, end, &parts->next);
+}
+
+static inline enum parsed_kind field_line(const u8 *at, const u8 *end, const u8 *last, struct parts *parts, bool *odd) {
+    if (LIKELY(usual_line(at, last, parts)))
+        return WHOLE;
+    struct parts found = {at, at, at}; /* `*parts` stays in registers */
+    enum parsed_kind kind = any_line(at, end, &found, odd);
+    *parts = found;
+    return kind;
 }
 
 enum parsed_kind parse_lines(struct head *head, struct framing *framing, bool response, const u8 *at, const u8 *end,
                              const u8 **blank) {
-    const u8 *after; /* `at` and `next` themselves stay in registers */
+    const u8 *after; /* `at` itself stays in a register */
     enum parsed_kind kind = start_line(response, at, end, head, &after);
     if (kind != WHOLE)
         return kind;
-    const u8 *last = last_block(at, end), *fields = response ? NULL : after; /* a request line can't be continued */
-    bool odd;
+    const u8 *fields = response ? NULL : after; /* a request line can't be continued */
+    const u8 *start = at, *last = last_block(at, end - 1);
     *framing = (struct framing){0};
-    head->present = 0;
+    head->present = head->line_count = 0;
+    head->indexed = true;
     for (at = after; at < end;) {
         u8 first = *at;
+        struct parts line;
         if (UNLIKELY(first <= ' ')) {
             if (first == '\r' || first == '\n') {
                 *blank = at;
                 return WHOLE;
             }
+            head->indexed = false;
             kind = odd_line(framing, at != fields, at, end, &after);
             if (kind != WHOLE)
                 return kind;
             at = after;
             continue;
         }
-        const u8 *name = at, *colon = find_token_end(at, end, last), *next;
-        if (UNLIKELY(colon == end))
-            return UNFINISHED;
-        if (UNLIKELY(*colon != ':' || colon == name))
-            return BAD;
-        const u8 *value_end = find_line_end_noting(colon + 1, end, last, &next, &odd);
-        if (UNLIKELY(!next)) {
-            if ((kind = line_end(value_end, end, &after)) != WHOLE)
-                return kind;
-            next = after;
-        }
-        at = next;
-        u32 field = identify(name, first, (u32)(colon - name));
+        kind = field_line(at, end, last, &line, &head->odd);
+        if (UNLIKELY(kind != WHOLE))
+            return kind;
+        const u8 *name = at;
+        u32 field = identify(name, first, (u32)(line.colon - name));
+        at = line.next;
         if (LIKELY(!field))
             continue;
+        index_line(head, (struct line){field, (u32)(name - start), (u32)(line.colon + 1 - start), (u32)(line.end - start)});
         head->present |= field & CONTEXT_NAMES;
-        if (field > CONTEXT_NAMES) {
-            kind = framing_field(framing, field, colon + 1, value_end, end, &next);
+        if (field & FRAMING_FIELDS) {
+            after = line.next;
+            kind = framing_field(head, framing, field, line.colon + 1, line.end, end, &after);
             if (kind != WHOLE)
                 return kind;
-            at = next;
+            at = after;
         }
     }
     return UNFINISHED;

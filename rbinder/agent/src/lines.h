@@ -20,24 +20,44 @@ static inline enum parsed_kind start_line(bool response, const u8 *at, const u8 
 }
 
 /* A field's name: a bit of enum context_name, or one of these; 0: of no interest here. */
-enum { FIELD_LENGTH = 256, FIELD_CODING = 512, FIELD_CONNECTION = 1024, FIELD_UPGRADE = 2048 };
+enum {
+    FIELD_LENGTH = 1 << 8,
+    FIELD_CODING = 1 << 9,
+    FIELD_CONNECTION = 1 << 10,
+    FIELD_UPGRADE = 1 << 11,
+    FIELD_HOST = 1 << 12,
+    FIELD_USER_AGENT = 1 << 13,
+    FIELD_TYPE = 1 << 14,
+    FIELD_ENCODING = 1 << 15,
+    FIELD_EXPECT = 1 << 16,
+    FIELD_FORWARDED = 1 << 17,
+    FIELD_FORWARDED_FOR = 1 << 18,
+    FIELD_FORWARDED_HOST = 1 << 19,
+    FIELD_FORWARDED_PROTO = 1 << 20,
+};
 #define CONTEXT_NAMES 255u
+#define FRAMING_FIELDS (FIELD_LENGTH | FIELD_CODING | FIELD_CONNECTION | FIELD_UPGRADE)
 u32 identify_likely(const u8 *name, u32 size);
 
 /* `size` is not 0. Most names are told by their first letter. */
 static inline u32 identify(const u8 *name, u8 first, u32 size) {
-    const u32 letters = 1u << ('b' & 31) | 1u << ('c' & 31) | 1u << ('t' & 31) | 1u << ('u' & 31) | 1u << ('x' & 31);
+    const u32 letters = 1u << ('b' & 31) | 1u << ('c' & 31) | 1u << ('e' & 31) | 1u << ('f' & 31) | 1u << ('h' & 31) |
+                        1u << ('t' & 31) | 1u << ('u' & 31) | 1u << ('x' & 31);
     return letters >> (first & 31) & 1 ? identify_likely(name, size) : 0;
 }
 
 /* !#$%&'*+-.^_`|~ digits and letters (RFC 9110 5.6.2). */
 extern const u8 token_bytes[256];
 
+/* The bytes of a block that most names don't have: neither letters nor '-'. */
+static inline lanes find_no_name(block data) {
+    return other_lanes(either(within(either(data, every(0x20)), 'a', 'z'), same(data, '-')));
+}
+
 /* The first byte in [at, end) that may not stand in a token, or `end`; `last` is a last_block() before `end`. */
 __attribute__((always_inline)) static inline const u8 *find_token_end(const u8 *at, const u8 *end, const u8 *last) {
     for (; LIKELY(at <= last); at += BLOCK) {
-        block data = block_at(at);
-        lanes others = other_lanes(either(within(either(data, every(0x20)), 'a', 'z'), same(data, '-')));
+        lanes others = find_no_name(block_at(at));
         if (LIKELY(others)) { /* nearly always a colon or a space; else a rarer byte of a token: byte by byte from there */
             at += first_lane(others);
             if (LIKELY(*at == ':'))
@@ -59,8 +79,8 @@ bool framing_sound(const struct framing *framing); /* false: it contradicts itse
 void list_feed(struct list *list, struct framing *framing, u32 field, const u8 *at, const u8 *end);
 void list_end(struct list *list, struct framing *framing, u32 field);
 
-/* A head's lines, in one buffer and in one pass: what they say, and in `head` what its start line says, and the names of
- * context that are present. WHOLE: `*blank` is the blank line's first byte. */
+/* A head's lines, in one buffer and in one pass: what they say, and in `head` what its start line says, the names of
+ * context that are present, and where the fields of interest are. WHOLE: `*blank` is the blank line's first byte. */
 enum parsed_kind parse_lines(struct head *head, struct framing *framing, bool response, const u8 *at, const u8 *end,
                              const u8 **blank);
 

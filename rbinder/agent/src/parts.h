@@ -37,6 +37,7 @@ void add_turn(struct dialogue *dialogue, struct turn *turn, const struct head *h
 void message_end(struct dialogue *dialogue, const struct turn *turn, bool is_response, u64 body_size, u64 now);
 /* False: there is nobody to answer, and what follows is of no interest. */
 bool response_event(struct dialogue *dialogue, const struct event *event, u64 now);
+void response_end(struct dialogue *dialogue, u64 body_size, u64 now); /* the same of an END */
 void read_responses(struct dialogue *dialogue, const struct source *source, u64 count, u64 now);
 
 /* plans.c: another thread reads an answer before the call that sent the request has returned. */

@@ -56,17 +56,21 @@ void plan_drop(struct plan *plan) {
 
 /* -- what the bytes mean */
 
-/* What is kept of the events: enough for the one head, and the one end behind it, that most calls have. */
+/* What is kept of the events: enough for the one head, and the one end behind it, that most calls have. The first head is
+ * read to where it is kept (event_room). */
 static void remember(struct plan *plan, const struct event *event) {
     if (event->kind == EVENT_HEAD) {
         plan->complex |= plan->head_count || plan->ended;
-        if (!plan->head_count++)
-            plan->first_head = *event;
+        plan->head_count++;
     } else if (event->kind == EVENT_END) {
         plan->complex |= plan->ended;
         plan->ended = true;
         plan->body_size = event->body_size;
     }
+}
+
+static struct event *event_room(struct plan *plan, struct event *other) {
+    return plan->head_count ? other : &plan->first_head;
 }
 
 static void begin_plan(struct dialogue *dialogue, struct thread *thread, const struct source *source, u64 now,
@@ -103,7 +107,7 @@ static struct request *cause_of(struct dialogue *dialogue, struct thread *thread
 }
 
 /* What is left of an insertion comes first. A replacement never outgrows what it replaces (Edit.fitting). */
-static void plan_rest(struct dialogue *dialogue, struct plan *plan) {
+RARE static void plan_rest(struct dialogue *dialogue, struct plan *plan) {
     struct rest *rest = &dialogue->rest;
     u32 size = rest->replaces ? (u32)MIN(rest->size, plan->source.total) : rest->size;
     struct desk *desk = plan->desk = rest->desk;
@@ -133,17 +137,17 @@ static bool plan_call(struct dialogue *dialogue, struct plan *plan, const struct
 
 static bool plan_calls(struct dialogue *dialogue, struct plan *plan) {
     struct reading reading = reading_of(&plan->scanned, &plan->source, plan->source.total);
-    struct event event;
-    while (reading_next(&reading, &event)) {
-        remember(plan, &event);
-        if (event.kind == EVENT_HEAD && !plan_call(dialogue, plan, &event, reading.offset))
+    struct event other, *event;
+    while (reading_next(&reading, event = event_room(plan, &other))) {
+        remember(plan, event);
+        if (event->kind == EVENT_HEAD && !plan_call(dialogue, plan, event, reading.offset))
             return false;
     }
     return true;
 }
 
 /* Nothing can be remembered of the call: only what must be sent is. */
-static void plan_nothing(struct dialogue *dialogue, struct plan *plan) {
+RARE static void plan_nothing(struct dialogue *dialogue, struct plan *plan) {
     drop_trial(dialogue, plan);
     while (plan->turns) {
         struct turn *turn = plan->turns;
@@ -170,7 +174,7 @@ static void plan_requests(struct dialogue *dialogue, struct plan *plan) {
     if (rest->size)
         plan_rest(dialogue, plan);
     if (!dialogue->opaque) {
-        plan->scanned = dialogue->requests;
+        scanner_try(&plan->scanned, &dialogue->requests);
         plan->trial = true;
         if (!plan_calls(dialogue, plan))
             plan_nothing(dialogue, plan);
@@ -194,13 +198,13 @@ static void plan_response(struct dialogue *dialogue, struct plan *plan) {
     plan->responses = true;
     if (!scanner_idle(&dialogue->responses) || dialogue->turn_count != 1 || total > OPTIMISTIC)
         return; /* read when its result is known */
-    plan->scanned = dialogue->responses;
+    scanner_try(&plan->scanned, &dialogue->responses);
     plan->trial = true;
     struct reading reading = reading_of(&plan->scanned, &plan->source, total);
-    struct event event;
-    while (reading_next(&reading, &event)) {
-        remember(plan, &event);
-        last = event.kind == EVENT_END ? reading.offset + event.at : ~0ull;
+    struct event other, *event;
+    while (reading_next(&reading, event = event_room(plan, &other))) {
+        remember(plan, event);
+        last = event->kind == EVENT_END ? reading.offset + event->at : ~0ull;
     }
     plan->settled = last == total;
     if (!plan->settled)
@@ -256,7 +260,7 @@ static bool as_planned(const struct dialogue *dialogue, const struct plan *plan,
     return plan->trial && !plan->complex && count == plan->source.total && plan->generation == dialogue->generation;
 }
 
-static void read_sent_requests(struct dialogue *dialogue, struct plan *plan, u64 count, u64 now) {
+RARE static void read_sent_requests(struct dialogue *dialogue, struct plan *plan, u64 count, u64 now) {
     struct reading reading = reading_of(&dialogue->requests, &plan->source, count);
     struct turn *turn = plan->head_count ? first_turn(plan) : NULL;
     struct event event;
@@ -330,7 +334,7 @@ static s64 result_of_requests(struct dialogue *dialogue, struct plan *plan, s64 
     return taken.program ? (s64)taken.program : -EAGAIN;
 }
 
-void answered_early(struct dialogue *dialogue, u64 now) {
+RARE void answered_early(struct dialogue *dialogue, u64 now) {
     struct plan *plan = dialogue->sending;
     struct turn *turn = plan->head_count ? first_turn(plan) : NULL;
     dialogue->side = CLIENT;
@@ -338,7 +342,8 @@ void answered_early(struct dialogue *dialogue, u64 now) {
         called(dialogue, plan->thread, turn, &plan->first_head.head, now);
         return;
     }
-    struct scanner trial = dialogue->requests;
+    struct scanner trial;
+    scanner_try(&trial, &dialogue->requests);
     struct reading reading = reading_of(&trial, &plan->source, plan->source.total);
     struct event event;
     while (turn && reading_next(&reading, &event)) {
@@ -361,9 +366,8 @@ static void responses_sent(struct dialogue *dialogue, struct plan *plan, s64 res
         read_responses(dialogue, &plan->source, (u64)result, now);
         return;
     }
-    struct event end = {.kind = EVENT_END, .body_size = plan->body_size};
     if (!plan->head_count || response_event(dialogue, &plan->first_head, now))
-        response_event(dialogue, &end, now);
+        response_end(dialogue, plan->body_size, now);
     scanner_commit(&dialogue->responses, &plan->scanned);
     plan->trial = false;
     dialogue->generation++;

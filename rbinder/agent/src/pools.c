@@ -108,7 +108,7 @@ struct group *group_take(void) {
 }
 
 struct turn *turn_take(void) {
-    return take_clean(&turns);
+    return take(&turns);
 }
 
 void turn_give(struct turn *turn) {
@@ -116,7 +116,7 @@ void turn_give(struct turn *turn) {
 }
 
 struct request *request_take(void) {
-    return take_clean(&requests);
+    return take(&requests);
 }
 
 void request_give(struct request *request) {

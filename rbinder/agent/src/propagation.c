@@ -1,21 +1,16 @@
 /* The header lines that an outgoing request gets (binder/propagation.py, lines()). */
+#include "block.h"
 #include "context.h"
 
 #define PUT(at, literal) (__builtin_memcpy(at, literal, sizeof(literal) - 1), (at) + sizeof(literal) - 1)
 #define LARGE_MEMBER 128 /* bytes; larger members of a tracestate are the first to go (Trace Context, "tracestate Limits") */
 
-#define PAIR(high, low) {high, low}
-#define PAIRS(high)                                                                                                    \
-    PAIR(high, '0'), PAIR(high, '1'), PAIR(high, '2'), PAIR(high, '3'), PAIR(high, '4'), PAIR(high, '5'),              \
-        PAIR(high, '6'), PAIR(high, '7'), PAIR(high, '8'), PAIR(high, '9'), PAIR(high, 'a'), PAIR(high, 'b'),          \
-        PAIR(high, 'c'), PAIR(high, 'd'), PAIR(high, 'e'), PAIR(high, 'f')
-static const u8 HEX[256][2] = {PAIRS('0'), PAIRS('1'), PAIRS('2'), PAIRS('3'), PAIRS('4'), PAIRS('5'),
-                               PAIRS('6'), PAIRS('7'), PAIRS('8'), PAIRS('9'), PAIRS('a'), PAIRS('b'),
-                               PAIRS('c'), PAIRS('d'), PAIRS('e'), PAIRS('f')};
-
+/* `count` is a multiple of eight. */
 static inline u8 *put_hex(u8 *to, const u8 *bytes, u32 count) {
-    for (u32 index = 0; index < count; index++, to += 2)
-        __builtin_memcpy(to, HEX[bytes[index]], 2);
+    for (u32 index = 0; index < count; index += 8, to += BLOCK) {
+        block digits = halves_at(bytes + index), are_letters = within(digits, 10, 15);
+        block_put(to, plus(plus(digits, every('0')), both(are_letters, every('a' - '0' - 10))));
+    }
     return to;
 }
 

@@ -39,7 +39,7 @@ void report_request(const struct dialogue *dialogue, const struct turn *turn, co
     memcpy(payload.trace_id, turn->span.trace_id, sizeof payload.trace_id);
     if (turn->has_parent)
         memcpy(payload.parent_id, turn->parent_id, sizeof payload.parent_id);
-    u32 size = reduce_head(head->raw, reduced, HEAD_LIMIT);
+    u32 size = reduce_told(head, reduced, HEAD_LIMIT);
     struct iovec pieces[] = {
         PIECE(&payload, sizeof payload),
         PIECE(state ? state->text : reduced, payload.state_size),
@@ -49,7 +49,7 @@ void report_request(const struct dialogue *dialogue, const struct turn *turn, co
 }
 
 void report_response(const struct dialogue *dialogue, const struct turn *turn, const struct head *head, u64 now) {
-    u32 size = reduce_head(head->raw, reduced, HEAD_LIMIT);
+    u32 size = reduce_told(head, reduced, HEAD_LIMIT);
     struct iovec pieces[] = {PIECE(&dialogue->side, 1), PIECE(reduced, size)};
     put(RESPONSE_HEAD, dialogue, turn, now, pieces, COUNT(pieces));
 }

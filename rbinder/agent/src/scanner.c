@@ -33,7 +33,7 @@ static void forget_held(struct scanner *scanner) {
 }
 
 /* Nothing of `held` is needed any more. A trial's head may still be asked for, and the original needs what is its own. */
-static void leave_held(struct scanner *scanner) {
+RARE static void leave_held(struct scanner *scanner) {
     if (scanner->self == scanner)
         held_give(scanner->held);
     else if (scanner->held_new)
@@ -89,7 +89,7 @@ static bool tell(struct event *event, enum event_kind kind, u64 at, u64 body_siz
     return true;
 }
 
-static bool hands_off(struct scanner *scanner, struct feed *feed) {
+RARE static bool hands_off(struct scanner *scanner, struct feed *feed) {
     forget(scanner, OPAQUE);
     if (scanner->held)
         leave_held(scanner);
@@ -110,7 +110,7 @@ static bool told_later(struct scanner *scanner, u64 at, struct event *event) {
 
 static enum method_kind oldest_method(const struct scanner *scanner) {
     u32 at = scanner->oldest;
-    return (enum method_kind)(scanner->methods[at / 32] >> (at % 32 * 2) & 3);
+    return (enum method_kind)(scanner->self->methods[at / 32] >> (at % 32 * 2) & 3);
 }
 
 /* RFC 9112 9.3. */
@@ -180,7 +180,7 @@ static void begin_body(struct scanner *scanner) {
     forget(scanner, states[follows]);
     scanner->left = length;
     if (follows == CHUNKED)
-        scanner->chunks = (struct chunks){.state = CHUNK_SIZE};
+        scanner->parts.chunks = (struct chunks){.state = CHUNK_SIZE};
     if (follows == NOTHING)
         scanner->told = TELL_END;
     else if (follows == TUNNELLED || follows == OTHER_PROTOCOL)
@@ -240,7 +240,7 @@ static bool tell_head(struct scanner *scanner, struct feed *feed, const struct b
 }
 
 /* The last LF among the first KEPT bytes: how much of a head is kept that is longer than that. */
-static u32 first_lines(const u8 *text) {
+RARE static u32 first_lines(const u8 *text) {
     u32 size = KEPT;
     while (size && text[size - 1] != '\n')
         size--;
@@ -248,7 +248,7 @@ static u32 first_lines(const u8 *text) {
 }
 
 /* A head whose blank line is not complete has its LF all the same: with it, it must be held. */
-static bool hold_whole(struct scanner *scanner, struct head *head, const u8 *text, u32 size) {
+RARE static bool hold_whole(struct scanner *scanner, struct head *head, const u8 *text, u32 size) {
     u32 target = (u32)(head->target.at - text);
     if (!hold_more(scanner, text, size) || !hold_more(scanner, (const u8 *)"\r\n", 2))
         return false;
@@ -266,6 +266,7 @@ static inline bool whole_head(struct scanner *scanner, struct feed *feed, const 
         return hands_off(scanner, feed);
     head->newline = text[size - 2] == '\r' ? 2 : 1;
     head->truncated = size > KEPT;
+    head->indexed = head->indexed && !head->truncated;
     head->raw = (struct bytes){text, head->truncated ? first_lines(text) : (u32)size + (blank->crlf ? 2 : 1)};
     if (!head->raw.size)
         return hands_off(scanner, feed);
@@ -279,11 +280,12 @@ static bool long_head(struct scanner *scanner, struct feed *feed, const struct b
     struct head *head = &feed->event->head;
     const u8 *text = held_text(scanner), *next;
     if (start_line(scanner->responses, text, text + scanner->held_size, head, &next) != WHOLE ||
-        !interpret(scanner, head, &scanner->walk.framing))
+        !interpret(scanner, head, &scanner->parts.walk.framing))
         return hands_off(scanner, feed);
-    head->present = scanner->walk.present;
-    head->newline = scanner->walk.crlf ? 2 : 1;
+    head->present = scanner->parts.walk.present;
+    head->newline = scanner->parts.walk.crlf ? 2 : 1;
     head->truncated = true;
+    head->indexed = false;
     head->raw = (struct bytes){text, scanner->held_size};
     return tell_head(scanner, feed, blank);
 }
@@ -344,8 +346,8 @@ static bool become_long(struct scanner *scanner) {
     if (start_line(scanner->responses, text, end, &head, &next) != WHOLE)
         return false;
     scanner->is_long = true;
-    walk_begin(&scanner->walk, scanner->responses);
-    walk_feed(&scanner->walk, next, end);
+    walk_begin(&scanner->parts.walk, scanner->responses);
+    walk_feed(&scanner->parts.walk, next, end);
     scanner->held_size = first_lines(text);
     return scanner->held_size > 0;
 }
@@ -360,10 +362,10 @@ static bool walk_on(struct scanner *scanner, struct feed *feed, u64 stop) {
             return false;
         at += room;
     }
-    const u8 *reached = walk_feed(&scanner->walk, feed->data + at, feed->data + stop);
+    const u8 *reached = walk_feed(&scanner->parts.walk, feed->data + at, feed->data + stop);
     if (reached != feed->data + stop)
         return false; /* it was another blank line a moment ago */
-    return (!first && stop == feed->size && scanner->walk.tail <= KEPT) || walk_fold(&scanner->walk, first);
+    return (!first && stop == feed->size && scanner->parts.walk.tail <= KEPT) || walk_fold(&scanner->parts.walk, first);
 }
 
 /* No blank line is in the fed bytes, and the head is no longer than KEPT so far: hold them. */
@@ -379,7 +381,7 @@ static bool hold_short(struct scanner *scanner, const u8 *at, u64 count) {
 }
 
 /* No blank line is in the fed bytes: keep what is needed of them. */
-static bool hold(struct scanner *scanner, struct feed *feed) {
+RARE static bool hold(struct scanner *scanner, struct feed *feed) {
     u64 count = feed->size - feed->at;
     bool is_long = scanner->is_long || scanner->held_size + count > KEPT;
     if (is_long ? !walk_on(scanner, feed, feed->size) : !hold_short(scanner, feed->data + feed->at, count))
@@ -403,8 +405,8 @@ static bool fresh_head(struct scanner *scanner, struct feed *feed) {
 }
 
 /* A head of which something is held goes on at data[at]. */
-__attribute__((noinline)) static bool held_head(struct scanner *scanner, struct feed *feed) {
-    bool at_line = scanner->is_long ? scanner->walk.line == 0 : held_text(scanner)[scanner->held_size - 1] == '\n';
+RARE static bool held_head(struct scanner *scanner, struct feed *feed) {
+    bool at_line = scanner->is_long ? scanner->parts.walk.line == 0 : held_text(scanner)[scanner->held_size - 1] == '\n';
     u64 found = find_blank(feed, at_line ? '\n' : 0);
     if (found == feed->size)
         return hold(scanner, feed);
@@ -431,12 +433,10 @@ static bool start_step(struct scanner *scanner, struct feed *feed) {
         feed->at = feed->size;
         return false;
     }
-    const u8 *data = feed->data;
-    while (feed->at < feed->size && (data[feed->at] == '\r' || data[feed->at] == '\n'))
-        feed->at++; /* RFC 9112 2.2: empty lines before a request line are ignored */
-    if (feed->at == feed->size)
-        return false;
-    u8 first = data[feed->at];
+    u8 first;
+    while ((first = feed->data[feed->at]) == '\r' || first == '\n') /* RFC 9112 2.2: empty lines before it are ignored */
+        if (++feed->at == feed->size)
+            return false;
     if (scanner->responses ? first != 'H' : !token_bytes[first])
         return hands_off(scanner, feed);
     scanner->state = IN_HEAD;
@@ -467,12 +467,12 @@ static bool body_step(struct scanner *scanner, struct feed *feed) {
 }
 
 static bool chunks_step(struct scanner *scanner, struct feed *feed) {
-    u64 after = chunks_feed(&scanner->chunks, &scanner->left, feed->data, feed->at, feed->size);
+    u64 after = chunks_feed(&scanner->parts.chunks, &scanner->left, feed->data, feed->at, feed->size);
     scanner->size += after - feed->at;
     feed->at = after;
-    if (scanner->chunks.state == CHUNK_BROKEN)
+    if (scanner->parts.chunks.state == CHUNK_BROKEN)
         return hands_off(scanner, feed);
-    if (scanner->chunks.state != CHUNK_DONE)
+    if (scanner->parts.chunks.state != CHUNK_DONE)
         return false;
     scanner->state = START;
     return tell(feed->event, EVENT_END, after, scanner->size);
@@ -504,8 +504,7 @@ void scanner_init(struct scanner *scanner, bool responses) {
     *scanner = (struct scanner){.self = scanner, .responses = responses};
 }
 
-__attribute__((noinline)) static bool advance(struct scanner *scanner, const u8 *data, u64 size, u64 *at,
-                                              struct event *event) {
+static bool advance(struct scanner *scanner, const u8 *data, u64 size, u64 *at, struct event *event) {
     struct feed feed = {data, *at, size, event};
     bool told = false;
     if (UNLIKELY(scanner->held) && scanner->state != IN_HEAD)
@@ -516,10 +515,8 @@ __attribute__((noinline)) static bool advance(struct scanner *scanner, const u8 
     return told;
 }
 
-bool scanner_next(struct scanner *scanner, const u8 *data, u64 size, u64 *at, struct event *event) {
-    if (scanner->told)
-        return told_later(scanner, *at, event);
-    return (*at < size || scanner->held) && advance(scanner, data, size, at, event);
+bool scanner_goes_on(struct scanner *scanner, const u8 *data, u64 size, u64 *at, struct event *event) {
+    return scanner->told ? told_later(scanner, *at, event) : advance(scanner, data, size, at, event);
 }
 
 u64 scanner_skippable(const struct scanner *scanner) {
@@ -537,7 +534,7 @@ bool scanner_skip(struct scanner *scanner, u64 count, struct event *event) {
     }
     if (scanner->state == BODY)
         return pass_body(scanner, count, count, event);
-    chunks_skip(&scanner->chunks, &scanner->left, count);
+    chunks_skip(&scanner->parts.chunks, &scanner->left, count);
     scanner->size += count;
     return false;
 }
@@ -559,6 +556,12 @@ void scanner_give_up(struct scanner *scanner) {
     scanner->outstanding = 0;
 }
 
+void scanner_try(struct scanner *trial, const struct scanner *scanner) {
+    memcpy(trial, scanner, offsetof(struct scanner, parts));
+    if (UNLIKELY(scanner->state == CHUNKS || scanner->is_long))
+        trial->parts = scanner->parts;
+}
+
 void scanner_abandon_trial(struct scanner *trial, const struct scanner *original) {
     (void)original;
     if (trial->held && !borrows(trial))
@@ -570,7 +573,7 @@ void scanner_commit(struct scanner *scanner, const struct scanner *trial) {
     u8 *former = scanner->held;
     /* What it borrowed was given back meanwhile: two threads were sending at once. */
     bool lost = trial->held && trial->held != former && borrows(trial);
-    *scanner = *trial;
+    scanner_try(scanner, trial);
     scanner->self = scanner;
     if (former && former != scanner->held)
         held_give(former);
@@ -599,5 +602,6 @@ void scanner_expect(struct scanner *scanner, struct bytes method) {
     else if (equal(method, BYTES("CONNECT")))
         kind = METHOD_CONNECT;
     u32 at = (scanner->oldest + scanner->outstanding++) % MAX_OUTSTANDING;
-    scanner->methods[at / 32] = (scanner->methods[at / 32] & ~(3ull << (at % 32 * 2))) | kind << (at % 32 * 2);
+    u64 *place = &scanner->self->methods[at / 32];
+    *place = (*place & ~(3ull << (at % 32 * 2))) | kind << (at % 32 * 2);
 }

@@ -17,7 +17,7 @@ static u64 total_of(const struct iovec *vectors, u32 count) {
     return total;
 }
 
-static void give_up_writing(struct connection *connection);
+RARE static void give_up_writing(struct connection *connection);
 
 /* Whether a call of ours that sends was left by a jump: else this thread would not be here. */
 static bool has_left_writing(const struct connection *connection) {
@@ -36,7 +36,7 @@ static void received_bytes(struct connection *connection, const struct source *s
     dialogue_received(&connection->dialogue, thread, source, count, monotonic());
 }
 
-static void receive_failed(u64 entry) {
+RARE static void receive_failed(u64 entry) {
     int error = *errno_pointer();
     if (!error_type_of(error).size)
         return;
@@ -128,7 +128,8 @@ static void give_up_writing(struct connection *connection) {
     dialogue_give_up(&connection->dialogue, BYTES("_OTHER"), monotonic());
 }
 
-static struct sending *prepare(struct connection *connection, u64 entry) {
+/* Not in line: its frame is known by its place. */
+__attribute__((noinline)) static struct sending *prepare(struct connection *connection, u64 entry) {
     struct sending *sending = sending_take();
     if (!sending)
         return NULL;
@@ -142,7 +143,7 @@ static struct sending *prepare(struct connection *connection, u64 entry) {
 }
 
 /* The program has a filter of its own, which might forbid the call that ours would be. */
-static void leave_unedited(struct plan *plan) {
+RARE static void leave_unedited(struct plan *plan) {
     if (plan->desk) {
         desk_give(plan->desk);
         plan->desk = NULL;
@@ -195,14 +196,13 @@ static struct sending *plan(struct connection *connection, u64 entry, const stru
     return sending;
 }
 
-static bool has_vectors(const struct outgoing *outgoing) {
+bool has_vectors(const struct outgoing *outgoing) {
     return outgoing->count && outgoing->count <= MOST_PIECES &&
            is_readable(outgoing->vectors, outgoing->count * sizeof *outgoing->vectors);
 }
 
-struct sending *send_begin(u64 entry, const struct outgoing *outgoing) {
-    if (!has_vectors(outgoing))
-        return NULL; /* nothing, or EFAULT or EMSGSIZE */
+/* Not in line: nothing of it is to be prepared for a call that isn't followed. */
+__attribute__((noinline)) struct sending *send_begin(u64 entry, const struct outgoing *outgoing) {
     u64 asked = total_of(outgoing->vectors, outgoing->count);
     struct source source = source_of(outgoing);
     if (!source.total)
@@ -278,7 +278,7 @@ struct action {
 
 /* A call that waits ends early because of a signal, and its handler may want it to fail rather than to go on. Which signal
  * it was isn't known: any handler that doesn't ask for a restart will do. */
-static bool is_interrupted(void) {
+RARE static bool is_interrupted(void) {
     enum { LAST = 64, OF_THREADS = 32, RESTART = 0x10000000, MASK_SIZE = 8 };
     for (int number = 1; number <= LAST; number++) {
         struct action action = {0, 0, {0}};
@@ -305,7 +305,7 @@ static bool is_socket(int descriptor) {
     return raw_call(__NR_getsockopt, descriptor, SOL_SOCKET, SO_TYPE, (long)&type, (long)&size, 0) != -ENOTSOCK;
 }
 
-static void not_edited(struct sending *sending) {
+RARE static void not_edited(struct sending *sending) {
     if (enter() != ENTERED)
         return;
     if (sending->era == agent.era) {

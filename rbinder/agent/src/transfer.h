@@ -47,6 +47,8 @@ struct outgoing {
 };
 #define UNTOUCHED ((ssize_t)1 << 62)
 
+/* Whether vectors of the program's may be looked at; else it asks for nothing, or for EFAULT or EMSGSIZE. */
+bool has_vectors(const struct outgoing *outgoing);
 /* NULL: the call goes through, and nothing more is to be done. */
 struct sending *send_begin(u64 entry, const struct outgoing *outgoing);
 /* Sends with the edits, if there are any. UNTOUCHED: the call is to be made as it is, and then send_end. */

@@ -19,10 +19,7 @@ static struct turn *new_turn(struct request *request, u64 started) {
     struct turn *turn = turn_take();
     if (!turn)
         return NULL;
-    memset(turn, 0, sizeof *turn);
-    turn->references = 1;
-    turn->request = request_share(request);
-    turn->started = started;
+    *turn = (struct turn){.references = 1, .request = request_share(request), .started = started};
     return turn;
 }
 

@@ -56,7 +56,7 @@ static const u8 *walk_name(struct walk *walk, const u8 *at, const u8 *end) {
     walk->phase = VALUE;
     u32 field = identify(walk->name, walk->name[0], walk->name_size);
     walk->present |= field & CONTEXT_NAMES;
-    walk->field = (u16)(field & ~CONTEXT_NAMES);
+    walk->field = (u16)(field & FRAMING_FIELDS);
     if (walk->field)
         framing_begin(&walk->framing, walk->field);
     return at + 1;
