@@ -504,7 +504,8 @@ void scanner_init(struct scanner *scanner, bool responses) {
     *scanner = (struct scanner){.self = scanner, .responses = responses};
 }
 
-static bool advance(struct scanner *scanner, const u8 *data, u64 size, u64 *at, struct event *event) {
+__attribute__((noinline)) static bool advance(struct scanner *scanner, const u8 *data, u64 size, u64 *at,
+                                              struct event *event) {
     struct feed feed = {data, *at, size, event};
     bool told = false;
     if (UNLIKELY(scanner->held) && scanner->state != IN_HEAD)
