@@ -14,7 +14,7 @@
 #define LONGEST_NAP 2000000u
 #define PATIENCE 100000000u  /* ns in all: the owner is at it for a microsecond, unless it had to leave its CPU to others */
 #define HOPELESS 2000000000u /* ns without any progress: then the agent leaves this process alone */
-#define SAVED 512u
+#define SAVED 768u /* bytes: more than the frames of one hook differ from those of another, and less than the kernel saves */
 #define NO_FRAME (~(uintptr_t)0)
 
 static inline void pause(void) {
