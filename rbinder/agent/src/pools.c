@@ -95,8 +95,22 @@ void connection_give(struct connection *connection) {
     give(&connections, connection);
 }
 
+/* An empty pool may be full of what belongs to calls that never return. */
+static void *take_swept(struct pool *pool) {
+    void *item = take(pool);
+    if (LIKELY(item))
+        return item;
+    sendings_sweep();
+    return take(pool);
+}
+
 struct sending *sending_take(void) {
-    return take(&sendings);
+    return take_swept(&sendings);
+}
+
+struct sending *sending_at(u32 index) {
+    u8 *at = sendings.begin + (u64)index * sendings.size;
+    return at < sendings.fresh ? (struct sending *)at : NULL;
 }
 
 void sending_give(struct sending *sending) {
@@ -124,7 +138,7 @@ void request_give(struct request *request) {
 }
 
 struct desk *desk_take(void) {
-    return take(&desks);
+    return take_swept(&desks);
 }
 
 void desk_give(struct desk *desk) {

@@ -128,6 +128,9 @@ bool become_child(void);
 struct thread *own_thread(void);
 void thread_named(const char *name); /* of the calling thread, or a new one */
 
+/* transfer.c: for when a pool is empty */
+void sendings_sweep(void);
+
 /* pools.c */
 void pools_init(u8 *at);
 u64 pools_size(void);
@@ -135,6 +138,7 @@ struct connection *connection_take(void);
 void connection_give(struct connection *connection);
 struct sending *sending_take(void);
 void sending_give(struct sending *sending);
+struct sending *sending_at(u32 index); /* also one that isn't taken; NULL: there are no more */
 struct place *place_take(u32 tid);
 void place_give(struct place *place);
 struct group *group_take(void);

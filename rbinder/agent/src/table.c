@@ -140,11 +140,12 @@ RARE static void released(struct connection *connection) {
         if (connection->told)
             report_put(CONNECTION_CLOSED, now, dialogue->identity, NULL, NULL, 0);
     }
+    bool left = writing_left(connection);
     dialogue_release(dialogue);
-    if (connection->sending)
-        connection->closed = true;
-    else
+    if (left)
         connection_give(connection);
+    else
+        connection->closed = true;
 }
 
 void closed(int descriptor) {

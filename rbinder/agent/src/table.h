@@ -7,5 +7,7 @@
 struct connection *connection_known(u64 entry); /* with the lock held; also one that is not followed any more */
 /* sockets.c: a connect has come to its end: 0, or an errno. */
 void connection_decided(struct connection *connection, int error);
+/* transfer.c: no call that sends is under way on it, or it never returns: what it held is given back. */
+bool writing_left(struct connection *connection);
 
 #endif

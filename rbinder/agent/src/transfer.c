@@ -115,17 +115,38 @@ static bool is_abandoned(const struct sending *sending) {
     return raw_call(__NR_tgkill, agent.pid, sending->tid, 0, 0, 0, 0) == -ESRCH;
 }
 
+static void forget_writing(struct connection *connection) {
+    struct sending *sending = connection->sending;
+    connection->sending = NULL;
+    connection->dialogue.sending = NULL;
+    plan_drop(&sending->plan);
+    sending_give(sending);
+}
+
+bool writing_left(struct connection *connection) {
+    if (connection->sending && is_abandoned(connection->sending))
+        forget_writing(connection);
+    return !connection->sending;
+}
+
 /* A call that was planned is not over. It may be another thread's: two that write at once have no order to rely on. Or
  * ours, from before a jump out of it or below a signal handler. Either way nobody knows what is sent. */
 static void give_up_writing(struct connection *connection) {
-    struct sending *other = connection->sending;
-    if (is_abandoned(other)) {
-        connection->sending = NULL;
-        connection->dialogue.sending = NULL;
-        plan_drop(&other->plan);
-        sending_give(other);
-    }
+    writing_left(connection);
     dialogue_give_up(&connection->dialogue, BYTES("_OTHER"), monotonic());
+}
+
+/* Of threads that were cancelled, or that have jumped out and don't come back to that connection. */
+void sendings_sweep(void) {
+    struct sending *sending;
+    for (u32 i = 0; (sending = sending_at(i)); i++) {
+        struct connection *connection = sending->connection;
+        if (connection->sending != sending || !is_abandoned(sending))
+            continue;
+        give_up_writing(connection);
+        if (connection->closed)
+            connection_give(connection);
+    }
 }
 
 /* Not in line: its frame is known by its place. */
