@@ -10,7 +10,8 @@
 //   stream            through a stream of stdio's
 //   stale FILE        a descriptor that was closed behind the C library's back, and is a file now
 //   drop DIRECTORY    changes its root, and its user
-//   writes            single calls of read and write, then starts env
+//   writes            single calls of read and write, then executes itself to show its environment
+//   show              shows its environment
 
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -203,6 +204,8 @@ static int errors(void) {
     pthread_t thread;
     struct addrinfo *found;
     int fd, error, ends[2], pair[2], copy, client;
+    char *text;
+    size_t length;
     TRY(fd = socket(AF_INET, SOCK_STREAM, 0));
     TRY(connect(fd, (struct sockaddr *)&address, sizeof address));
     size = sizeof error;
@@ -226,6 +229,8 @@ static int errors(void) {
     TRY(fcntl(fd, F_DUPFD, 42));
     TRY(fcntl(fd, F_GETFL));
     TRY(close(copy));
+    FILE *memory = open_memstream(&text, &length);
+    TRY(fclose(memory));
     int file = open("/proc/self/exe", O_RDONLY);
     TRY(sendfile(fd, file, NULL, 10));
     MUST(!pipe(ends) && write(ends[1], asked, 10) == 10);
@@ -295,10 +300,15 @@ static int writes(void) {
     int fd = reached();
     for (int i = 0; i < 5; i++) MUST(ask_on(fd));
     close(fd);
-    char *arguments[] = {"env", NULL};
+    char *arguments[] = {self, "show", (char *)port, NULL};
     fflush(stdout);
-    execvp("env", arguments);
+    execvp(self, arguments);
     return 126;
+}
+
+static int show(void) {
+    for (char **variable = environ; *variable; variable++) puts(*variable);
+    return 0;
 }
 
 int main(int count, char **arguments) {
@@ -306,7 +316,7 @@ int main(int count, char **arguments) {
         const char *name;
         int (*run)(void);
     } modes[] = {{"forks", forks}, {"atfork", ask_at_fork}, {"close", close_all}, {"few", few},   {"high", high},
-                 {"errors", errors}, {"stream", stream},    {"stale", stale},     {"drop", drop}, {"writes", writes}};
+                 {"errors", errors}, {"stream", stream},    {"stale", stale},     {"drop", drop}, {"writes", writes}, {"show", show}};
     if (count < 3) return 2;
     self = arguments[0];
     port = arguments[2];

@@ -23,17 +23,14 @@ static const char unread[] = "POST /unread HTTP/1.1\r\nHost: a\r\nContent-Length
 
 // -- waiting until a thread waits
 
-// Whether the kernel has it asleep in a call of the program's (/proc/PID/task/TID/syscall: "running", or the call's number).
+// Whether the kernel has it asleep (proc(5), stat: its state stands behind its name).
 static int waits_in_call(int tid) {
-    char path[64], text[32] = "";
-    snprintf(path, sizeof path, "/proc/self/task/%d/syscall", tid);
+    char path[64], text[256] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
     int fd = open(path, O_RDONLY);
-    ssize_t size = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
-    if (fd >= 0) close(fd);
-    if (size <= 0) return fd < 0 && errno != ENOENT;  // it can't be looked at here: the call is left when it is reached
-    long call = text[0] == 'r' ? -1 : atol(text);
-    return call == SYS_read || call == SYS_recvfrom || call == SYS_accept || call == SYS_connect || call == SYS_write ||
-           call == SYS_sendmsg || call == SYS_sendto || call == SYS_accept4;
+    MUST(fd >= 0 && read(fd, text, sizeof text - 1) > 0 && strrchr(text, ')'));
+    close(fd);
+    return strrchr(text, ')')[2] == 'S';
 }
 
 // -- cancelled

@@ -68,6 +68,12 @@ static bool borrows(u64 flags) {
     return flags & CLONE_VM && !(flags & CLONE_THREAD);
 }
 
+/* In a forked child, where the kernel hasn't emptied the page. Handlers of fork's (pthread_atfork) may have come here before. */
+static void emptied(void) {
+    if (*agent.process == agent.pid && (confined || raw_call(__NR_getpid, 0, 0, 0, 0, 0, 0) != agent.pid))
+        *agent.process = 0;
+}
+
 void fork_before(u64 flags) {
     if (!started())
         return;
@@ -85,7 +91,7 @@ void fork_after(u64 flags, long result) {
             __atomic_fetch_sub(&agent.borrowers, 1, __ATOMIC_ACQ_REL);
     } else if (!(flags & CLONE_VM)) {
         if (result == 0)
-            *agent.process = 0; /* where the kernel doesn't do it */
+            emptied();
         else if (result > 0 && !borrows_memory())
             __atomic_fetch_add(&agent.epoch, 1, __ATOMIC_RELAXED);
     }

@@ -13,9 +13,16 @@ HOOKED int close(int descriptor) {
     return NEXT(close)(descriptor);
 }
 
+/* -1: none, as of a stream in memory, of which fileno says so by errno as well. */
+static int descriptor_of(void *stream) {
+    int *error = errno_pointer(), before = *error, descriptor = fileno(stream);
+    *error = before;
+    return descriptor;
+}
+
 /* fclose closes past close(). */
 HOOKED int fclose(void *stream) {
-    int descriptor = stream && agent.covered && fileno ? fileno(stream) : -1;
+    int descriptor = stream && agent.covered && fileno ? descriptor_of(stream) : -1;
     if (descriptor >= 0)
         descriptor_closed(descriptor);
     return NEXT(fclose)(stream);

@@ -198,8 +198,17 @@ void *next_definition(const char *name) {
     return wanted.found;
 }
 
-void *vdso_definition(const char *name) {
+/* NULL: the kernel maps none. Then getauxval sets errno, which is the program's. */
+static const Elf64_Ehdr *find_vdso(void) {
+    int *error = errno_pointer(), before = error ? *error : 0;
     const Elf64_Ehdr *header = getauxval ? (const Elf64_Ehdr *)getauxval(AT_SYSINFO_EHDR) : NULL;
+    if (error)
+        *error = before;
+    return header;
+}
+
+void *vdso_definition(const char *name) {
+    const Elf64_Ehdr *header = find_vdso();
     if (!header)
         return NULL;
     const Elf64_Phdr *headers = (const Elf64_Phdr *)((const u8 *)header + header->e_phoff);

@@ -1,0 +1,344 @@
+"""The agent as a guest: what it is made of; programs that cancel, jump, fork, close and confine don't notice it."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from backs import Back, back_end
+from engines import WITH_AGENT
+from harness import DEADLINE, TARGETS, Collector, Rbinder, clean_environment
+from processes import Outcome, below, refused, run
+
+from rbinder.agent import build as builder
+from rbinder.agent import contract
+from rbinder.agent.carried import carrying
+
+pytestmark = [WITH_AGENT, pytest.mark.usefixtures("engine")]
+Build = Callable[..., Path]
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="changing to another user needs root")
+LIBRARIES = pytest.mark.parametrize("compiler", ["gcc", "musl-gcc"])
+NO_MOUNTS = refused("unshare", "--mount")
+EMULATED_ROOT = Path("/usr/aarch64-linux-gnu")
+
+# What a program may call to receive, to send, and to make or end what it does that with.
+PROMISED = """
+read readv recv recvfrom recvmsg recvmmsg __read_chk __recv_chk __recvfrom_chk
+write writev send sendto sendmsg sendmmsg sendfile sendfile64 splice
+accept accept4 socket connect close close_range closefrom dup dup2 dup3 fcntl fcntl64 shutdown
+fork vfork clone execve execv execvp execvpe execl execlp execle fexecve execveat posix_spawn posix_spawnp
+"""
+
+
+# -- the library itself
+
+
+def hooks() -> list[str]:
+    text = (builder.SOURCES / "hooks.def").read_text()
+    return re.findall(r"^HOOK\([^,]+, (\w+),", text, re.MULTILINE)
+
+
+def tool(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=DEADLINE).stdout
+
+
+@pytest.fixture(scope="session", params=builder.MACHINES)
+def agent_library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The agent as it is shipped, for each machine."""
+    machine: str = request.param
+    try:
+        return builder.build("agent", machine, tmp_path_factory.mktemp("agent") / f"{machine}.so")
+    except builder.BuildFailed as error:
+        pytest.skip(str(error))
+
+
+def test_the_hooks_are_all_that_was_promised() -> None:
+    assert len(set(hooks())) == len(hooks())
+    assert set(PROMISED.split()) <= set(hooks())
+
+
+def test_it_needs_nothing_and_exports_the_hooks_alone(agent_library: Path) -> None:
+    assert "NEEDED" not in tool("readelf", "-dW", str(agent_library))
+    symbols = [line.split() for line in tool("nm", "-D", str(agent_library)).splitlines()]
+    assert {words[-1] for words in symbols if len(words) == 3} == set(hooks())
+    assert {words[-2] for words in symbols if len(words) == 3} == {"T"}
+    assert {words[0] for words in symbols if len(words) == 2} == {"w"}
+
+
+def test_its_memory_is_never_writable_and_executable(agent_library: Path) -> None:
+    lines = tool("readelf", "-lW", str(agent_library)).splitlines()
+    flags = {line.split()[0]: "".join(line.split()[6:-1]) for line in lines if re.match(r" +(LOAD|GNU_STACK) ", line)}
+    assert flags["GNU_STACK"] == "RW"
+    loaded = ["".join(line.split()[6:-1]) for line in lines if re.match(r" +LOAD ", line)]
+    assert loaded
+    assert [flag for flag in loaded if "W" in flag and "E" in flag] == []
+    assert any(re.match(r" +GNU_RELRO ", line) for line in lines)
+    assert "TEXTREL" not in tool("readelf", "-dW", str(agent_library))
+
+
+def test_its_thread_local_memory_is_there_from_the_start(agent_library: Path) -> None:
+    """Initial-exec only: any other kind asks the loader for memory at its first use, in a signal handler perhaps."""
+    kinds = set(re.findall(r"R_\w*(?:TLS|TPOFF|TPREL|DTPMOD)\w*", tool("readelf", "-rW", str(agent_library))))
+    assert kinds in ({"R_X86_64_TPOFF64"}, {"R_AARCH64_TLS_TPREL64"})
+
+
+# -- programs
+
+
+@pytest.fixture
+def back() -> Iterator[Back]:
+    with back_end() as running:
+        yield running
+
+
+@pytest.fixture
+def inside(build: Build, compiler: str) -> str:
+    return str(build("inside.c", compiler))
+
+
+@pytest.fixture
+def interrupted(build: Build, compiler: str) -> str:
+    return str(build("interrupted.c", compiler))
+
+
+def untouched(*command: str) -> Outcome:
+    done = run(command)
+    assert done.status == 0, done
+    return done
+
+
+def carried(rbinder: Rbinder, back: Back, *command: str, prefix: tuple[str, ...] = ()) -> int:
+    """Run it without and with rbinder: both must be the same. How many of its requests carried a context."""
+    before = untouched(*prefix, *command)
+    assert back.traced() == back.traced("/unread") == back.traced("/unanswered") == 0
+    asked = len(back.heads())
+    traced = run(below(rbinder, *prefix, *command))
+    assert (traced.visible, traced.remarks) == (before.visible, [])
+    assert len(back.heads()) == 2 * asked
+    return back.traced() - asked
+
+
+def every_request(rbinder: Rbinder, back: Back, *command: str, prefix: tuple[str, ...] = ()) -> None:
+    """The same, and all of its requests carried one."""
+    assert carried(rbinder, back, *command, prefix=prefix) == 0
+
+
+@LIBRARIES
+def test_cancelled_threads(rbinder: Rbinder, interrupted: str, back: Back) -> None:
+    every_request(rbinder, back, interrupted, "cancel", str(back.port))
+    assert back.traced("/unanswered") == 2
+
+
+@LIBRARIES
+def test_threads_cancelled_wherever_they_are(rbinder: Rbinder, interrupted: str, back: Back) -> None:
+    assert run(below(rbinder, interrupted, "at_once", str(back.port))).visible == (0, "40 cancelled\n", "")
+    assert back.traced()
+
+
+@LIBRARIES
+@pytest.mark.parametrize("way", ["read", "send"])
+def test_jumps_out_of_calls_that_wait(way: str, rbinder: Rbinder, interrupted: str, back: Back) -> None:
+    """Two hundred calls that never return, more than there is room for at a time."""
+    every_request(rbinder, back, interrupted, way, str(back.port))
+    assert back.traced("/unanswered" if way == "read" else "/unread") == 200
+
+
+@LIBRARIES
+def test_jumps_from_anywhere(rbinder: Rbinder, interrupted: str, back: Back) -> None:
+    """Out of the agent as well, which at worst leaves the program alone."""
+    done = run(below(rbinder, interrupted, "timer", str(back.port)))
+    assert done.visible == (0, "300 jumps\n", "")
+
+
+@LIBRARIES
+def test_requests_in_signal_handlers(rbinder: Rbinder, interrupted: str, back: Back) -> None:
+    done = run(below(rbinder, interrupted, "handler", str(back.port)))
+    assert (done.visible, done.remarks) == ((0, "300 by the handler\n", ""), [])
+    assert back.traced() > 300
+
+
+@LIBRARIES
+def test_children_with_connections_open(rbinder: Rbinder, inside: str, back: Back) -> None:
+    """But for children that run in their parent's memory, which are not followed."""
+    asked = carried(rbinder, back, inside, "forks", str(back.port)) + len(back.heads()) // 2
+    assert asked == len(back.heads()) // 2 - 2
+
+
+@LIBRARIES
+def test_a_handler_of_fork_asks(rbinder: Rbinder, inside: str, back: Back, collector: Collector) -> None:
+    with back_end() as other:
+        command = below(rbinder, inside, "atfork", str(back.port), str(other.port), options=())
+        assert run(command, rbinder.environment()).visible == (0, "", "")
+        assert (back.traced(), other.traced()) == (2, 1)
+        ports = [span["attributes"]["network.peer.port"] for span in collector.spans(3)]
+        assert sorted(ports) == sorted([back.port, back.port, other.port])
+
+
+@LIBRARIES
+@pytest.mark.parametrize("how", ["loop", "range", "from"])
+def test_every_descriptor_is_closed(how: str, rbinder: Rbinder, inside: str, back: Back) -> None:
+    every_request(rbinder, back, inside, "close", str(back.port), how)
+
+
+@LIBRARIES
+def test_eight_descriptors(rbinder: Rbinder, inside: str, back: Back) -> None:
+    limited = ("sh", "-c", 'ulimit -n 8; exec "$@"', "sh")
+    every_request(rbinder, back, inside, "few", str(back.port), prefix=limited)
+
+
+@LIBRARIES
+def test_little_address_space(rbinder: Rbinder, inside: str, back: Back) -> None:
+    """Not enough for the agent's tables: the program runs, untraced."""
+    limited = ("sh", "-c", 'ulimit -v 20000; exec "$@"', "sh")
+    asked = carried(rbinder, back, inside, "few", str(back.port), prefix=limited) + len(back.heads()) // 2
+    assert asked == 0
+
+
+@LIBRARIES
+def test_descriptors_beyond_the_table(rbinder: Rbinder, inside: str, back: Back) -> None:
+    """They are not followed; what comes back below is."""
+    if run([inside, "high", str(back.port)]).status == 77:
+        pytest.skip("no process may have 65,636 descriptors here (RLIMIT_NOFILE)")
+    done = run(below(rbinder, inside, "high", str(back.port)))
+    assert (done.visible, done.remarks) == ((0, "", ""), [])
+
+
+STRANGE = str(0x5EED)
+AS_THEY_LIKE = ("posix_spawnp", "execve", "read(-1", "write(ends[1], nowhere")
+
+
+@LIBRARIES
+def test_errno_stays(rbinder: Rbinder, inside: str, back: Back) -> None:
+    every_request(rbinder, back, inside, "errors", str(back.port))
+    lines = run(below(rbinder, inside, "errors", str(back.port))).stdout.splitlines()
+    told = {line for line in lines if not line.startswith(AS_THEY_LIKE)}
+    assert len(told) >= 30
+    assert [line for line in told if not line.endswith(f" done {STRANGE}")] == []
+
+
+@LIBRARIES
+def test_streams_of_stdio(rbinder: Rbinder, inside: str, back: Back) -> None:
+    """Their calls go past every library; nothing is made of what is left to be seen."""
+    carried(rbinder, back, inside, "stream", str(back.port))
+
+
+@LIBRARIES
+def test_a_descriptor_closed_behind_our_back(rbinder: Rbinder, inside: str, back: Back, tmp_path: Path) -> None:
+    every_request(rbinder, back, inside, "stale", str(back.port), str(tmp_path / "file"))
+    assert b"traceparent" not in (tmp_path / "file").read_bytes()
+
+
+@AS_ROOT
+@LIBRARIES
+def test_another_root_and_another_user(rbinder: Rbinder, inside: str, back: Back, tmp_path: Path) -> None:
+    every_request(rbinder, back, inside, "drop", str(back.port), str(tmp_path))
+
+
+@pytest.mark.skipif(bool(NO_MOUNTS), reason=f"no file system can be mounted here: {NO_MOUNTS}")
+@LIBRARIES
+def test_nothing_can_be_written(rbinder: Rbinder, inside: str, back: Back) -> None:
+    """The root is read-only, and there is no /dev/shm."""
+    script = """
+        umount -l /dev/shm 2>/dev/null; mount --make-rprivate / && mount -o remount,bind,ro / || exit 99
+        touch /tmp/$$ 2>/dev/null && exit 98
+        exec "$@"
+    """
+    if run(["unshare", "--mount", "sh", "-c", script, "sh", "true"]).status:
+        pytest.skip("the root can't be made read-only here")
+    command = below(rbinder, inside, "ask", str(back.port))
+    done = run(["unshare", "--mount", "sh", "-c", script, "sh", *command])
+    assert (done.visible, done.remarks) == ((0, "", ""), [])
+    assert back.traced() == len(back.heads()) == 1
+
+
+@pytest.fixture
+def counting(tmp_path: Path, compiler: str) -> str:
+    """tests/targets/counting.c, a library of the user's own."""
+    out = tmp_path / "counting.so"
+    flags = ["-shared", "-fPIC", "-O1", "-o", str(out), str(TARGETS / "counting.c")]
+    subprocess.run([compiler, *flags], check=True, timeout=DEADLINE)
+    return str(out)
+
+
+@LIBRARIES
+def test_a_library_of_the_users_own(rbinder: Rbinder, inside: str, counting: str, back: Back) -> None:
+    """It sees each call once, and what is started next has the environment in its order."""
+    own = ["ONE=1", f"LD_PRELOAD={counting}", "TWO=2"]
+    command = ["env", "-i", *own, inside, "writes", str(back.port)]
+    alone, with_us = run(command), run(below(rbinder, *command))
+    assert with_us.visible == alone.visible
+    assert with_us.stdout.splitlines() == ["5 writes, 5 reads", *own]
+    assert (len(back.heads()), back.traced()) == (10, 5)
+
+
+# -- the same on aarch64, emulated: the keeper is the test
+
+
+class Emulated:
+    """Runs programs of aarch64 with their agent, whose shared memory is ours."""
+
+    def __init__(self, library: Path) -> None:
+        self._library = library
+        self._token = secrets.token_bytes(16)
+        settings = contract.Settings(self._token, contract.W3C, 1 << 64, True)
+        self.memory = os.memfd_create("shared")
+        os.ftruncate(self.memory, settings.size)
+        os.pwrite(self.memory, contract.initial(settings), 0)
+
+    def run(self, *command: str, agent: bool = True) -> Outcome:
+        extra = carrying({}, str(self._library), os.getpid(), self.memory, self._token) if agent else {}
+        carried = [word for name, value in extra.items() for word in ("-E", os.fsdecode(name + b"=" + value))]
+        return run(["qemu-aarch64", "-L", str(EMULATED_ROOT), *carried, *command])
+
+    @property
+    def recorded(self) -> int:
+        """Bytes in the ring."""
+        return int.from_bytes(os.pread(self.memory, 8, contract.HEAD), "little")
+
+
+@pytest.fixture(scope="module")
+def emulated_library() -> Iterator[Path]:
+    compiler = "aarch64-linux-gnu-gcc"
+    if not shutil.which(compiler) or not shutil.which("qemu-aarch64") or not EMULATED_ROOT.exists():
+        pytest.skip("needs aarch64-linux-gnu-gcc and qemu-aarch64")
+    directory = Path(tempfile.mkdtemp())
+    yield builder.build("agent", "aarch64", directory / "agent.so")
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def emulated(emulated_library: Path) -> Iterator[Emulated]:
+    emulated = Emulated(emulated_library)
+    yield emulated
+    os.close(emulated.memory)
+
+
+EMULATED_MODES = {
+    "inside.c": ["ask", "few", "errors", "stream", "stale FILE", "close range", "close loop"],
+    "interrupted.c": ["cancel", "read", "send", "timer", "handler"],
+}
+
+
+@pytest.mark.parametrize(("source", "mode"), [(name, mode) for name, modes in EMULATED_MODES.items() for mode in modes])
+def test_on_aarch64(source: str, mode: str, emulated: Emulated, build: Build, back: Back, tmp_path: Path) -> None:
+    program = str(build(source, "aarch64-linux-gnu-gcc"))
+    name, *rest = mode.replace("FILE", str(tmp_path / "file")).split()
+    command = [program, name, str(back.port), *rest]
+    alone, asked = emulated.run(*command, agent=False), len(back.heads())
+    if alone.status:
+        pytest.skip(f"the emulator doesn't run this even without us: {alone}")
+    done = emulated.run(*command)
+    assert done.visible == alone.visible
+    if name not in ("timer", "handler"):
+        assert len(back.heads()) == 2 * asked
+    if name not in ("timer", "handler", "stream"):
+        assert back.traced() == asked
+    assert back.traced()
+    assert emulated.recorded
