@@ -121,12 +121,31 @@ def exporter(launcher: int) -> int:
     return others[0]
 
 
-def gone(pid: int) -> bool:
-    """Whether a process has ended; nobody need have waited for it."""
+def memory(keeper: int) -> int:
+    """The keeper's shared memory, opened as an agent does it."""
+    for entry in Path(f"/proc/{keeper}/fd").iterdir():
+        if os.readlink(entry).startswith("/memfd:rbinder"):
+            return os.open(entry, os.O_RDWR)
+    raise AssertionError("the keeper has no shared memory")
+
+
+def state(pid: int) -> str:
+    """As proc(5) has it: "T" is stopped, "Z" ended; nobody need have waited for it."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return True
+        return "Z"
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended."""
+    return state(pid) == "Z"
+
+
+def stop(pid: int) -> None:
+    """Stop a process, and wait until it is: a busy machine may let it run on for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: state(pid) == "T", lambda: f"process {pid} stops")
 
 
 def wait_until_gone(pid: int) -> None:

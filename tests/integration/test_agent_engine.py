@@ -16,7 +16,7 @@ import pytest
 from engines import WITH_AGENT
 from harness import ROOT, TARGETS, Collector, Rbinder, until
 from peers import not_found, peer
-from processes import UNSENT, Conversation, below, children, end, exporter, gone, run, tracer, wait_until_gone
+from processes import UNSENT, Conversation, below, children, end, exporter, gone, memory, run, tracer, wait_until_gone
 
 from rbinder.agent import contract
 
@@ -101,14 +101,6 @@ def sockets() -> set[str]:
     """Names of abstract sockets of rbinder's."""
     words = Path("/proc/net/unix").read_text().split()
     return {word.removeprefix("@") for word in words if word.startswith("@rbinder-")}
-
-
-def memory(keeper: int) -> int:
-    """The keeper's shared memory, opened as an agent does it."""
-    for entry in Path(f"/proc/{keeper}/fd").iterdir():
-        if os.readlink(entry).startswith("/memfd:rbinder"):
-            return os.open(entry, os.O_RDWR)
-    raise AssertionError("the keeper has no shared memory")
 
 
 def test_descendants_alone_get_the_memory(program: Conversation) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from backs import Back, back_end
 from engines import WITH_AGENT
-from harness import DEADLINE, TARGETS, Collector, Rbinder, clean_environment
+from harness import DEADLINE, TARGETS, Collector, Rbinder
 from processes import Outcome, below, refused, run
 
 from rbinder.agent import build as builder

@@ -2,7 +2,7 @@
 // a trace of its own. Every answer must be a 200 with the request's id. Usage: load PORT CONNECTIONS REQUESTS [FIRST]
 //
 // Says "begun" when each connection has got its first answer, then waits for a line; "N answered" at the end. Request n has
-// the trace id n. "reconnect" as a fifth argument: a connection that ends between two requests is made anew.
+// the trace id n. "reconnect" as a fifth argument: after a request that "failed N" there is another connection.
 
 #include <stdatomic.h>
 
@@ -31,6 +31,7 @@ static void *client(void *number) {
             good++;
         } else {
             bad++;
+            printf("failed %d\n", id);
             if (!reconnects) break;
             close(fd);
             fd = connected(port);
