@@ -152,9 +152,11 @@ def test_jumps_out_of_calls_that_wait(way: str, rbinder: Rbinder, interrupted: s
 
 @LIBRARIES
 def test_jumps_from_anywhere(rbinder: Rbinder, interrupted: str, back: Back) -> None:
-    """Out of the agent as well, which at worst leaves the program alone."""
+    """Out of the agent as well, which at worst leaves the program alone, and says so."""
     done = run(below(rbinder, interrupted, "timer", str(back.port)))
     assert done.visible == (0, "300 jumps\n", "")
+    assert all("interrupted inside the agent too often" in remark for remark in done.remarks)
+    assert back.traced()
 
 
 @LIBRARIES
@@ -195,10 +197,13 @@ def test_eight_descriptors(rbinder: Rbinder, inside: str, back: Back) -> None:
 
 @LIBRARIES
 def test_little_address_space(rbinder: Rbinder, inside: str, back: Back) -> None:
-    """Not enough for the agent's tables: the program runs, untraced."""
-    limited = ("sh", "-c", 'ulimit -v 20000; exec "$@"', "sh")
-    asked = carried(rbinder, back, inside, "few", str(back.port), prefix=limited) + len(back.heads()) // 2
-    assert asked == 0
+    """Not enough for the agent's tables: the program runs, untraced, and that is said."""
+    command = ["sh", "-c", 'ulimit -v 20000; exec "$@"', "sh", inside, "few", str(back.port)]
+    done = run(below(rbinder, *command))
+    assert done.visible == untouched(*command).visible
+    assert back.traced() == 0
+    (remark,) = done.remarks
+    assert "RLIMIT_AS" in remark
 
 
 @LIBRARIES

@@ -195,6 +195,22 @@ static void settings(const struct shared *shared) {
     };
 }
 
+static void put_note(struct bytes text) {
+    struct record record = {.kind = NOTE, .time = monotonic(), .pid = reporter.pid, .tid = self.tid};
+    struct iovec piece = {(void *)(uintptr_t)text.at, text.size};
+    ring_put(agent.shared, &record, &piece, 1);
+}
+
+void note(struct bytes text) {
+    if (started())
+        put_note(text);
+}
+
+void give_up(void) {
+    note(BYTES("a process was interrupted inside the agent too often: it is not traced any more"));
+    switch_off();
+}
+
 static bool begin(void) {
     struct carried carried;
     if (!environment_start(&carried))
@@ -206,12 +222,16 @@ static bool begin(void) {
         return false;
     agent.shared = shared;
     agent.frame = ~(uintptr_t)0;
-    if (!make_state())
+    reporter = (struct reporter){shared, agent.pid, 0};
+    if (!make_state()) {
+        put_note(BYTES("a program has no room for the agent's tables (RLIMIT_AS): it runs untraced"));
+        reporter.shared = agent.shared = NULL;
+        raw_call(__NR_munmap, (long)shared, (long)shared->size, 0, 0, 0, 0);
         return false;
+    }
     settings(shared);
     seed();
     image_remember();
-    reporter = (struct reporter){shared, agent.pid, 0};
     return true;
 }
 
@@ -230,12 +250,4 @@ void start(void) {
 
 __attribute__((constructor)) static void constructor(void) {
     started();
-}
-
-void note(struct bytes text) {
-    if (!started())
-        return;
-    struct record record = {.kind = NOTE, .time = monotonic(), .pid = reporter.pid, .tid = self.tid};
-    struct iovec piece = {(void *)(uintptr_t)text.at, text.size};
-    ring_put(agent.shared, &record, &piece, 1);
 }

@@ -48,7 +48,7 @@ static void take_over(void) {
     else if (!in_disorder)
         inherit(before);
     else if (!renew_state())
-        switch_off();
+        give_up();
 }
 
 bool become_child(void) {

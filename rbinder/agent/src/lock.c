@@ -56,7 +56,7 @@ static void make_anew(void) {
     bool active = renew_state();
     __atomic_store_n(&agent.owner, 0, __ATOMIC_RELEASE);
     if (!active)
-        switch_off();
+        give_up();
 }
 
 /* Waiting was in vain, and nobody has left since: the owner has left it behind, and doesn't come again. */
@@ -65,7 +65,7 @@ static bool is_stuck(void) {
     if (!turns || __atomic_load_n(&agent.stuck_turns, __ATOMIC_RELAXED) != turns)
         return false;
     if (monotonic() - __atomic_load_n(&agent.stuck_since, __ATOMIC_RELAXED) > HOPELESS)
-        switch_off();
+        give_up();
     return true;
 }
 

@@ -110,6 +110,7 @@ static inline bool started(void) {
     return status == ACTIVE;
 }
 void switch_off(void);
+void give_up(void); /* the same, and the user is told */
 /* Another mapping instead of one that may be in disorder. False: no more; the agent is off. */
 bool renew_state(void);
 
