@@ -5,7 +5,7 @@
 //   atfork PORT       a handler of fork asks in the child; then the child asks PORT
 //   close HOW         closes every descriptor: loop, range, from
 //   few               as many connections as there are descriptors, then asks on each
-//   high              on descriptors above 65536
+//   high [NUMBER]     on descriptors above that (65536)
 //   errors            an errno of its own before each call that succeeds: does it stay?
 //   stream            through a stream of stdio's
 //   stale FILE        a descriptor that was closed behind the C library's back, and is a file now
@@ -122,16 +122,20 @@ static int few(void) {
 }
 
 static int high(void) {
-    struct rlimit limit = {HIGHEST + 100, HIGHEST + 100};
+    int highest = *argument ? atoi(argument) : HIGHEST;
+    struct rlimit limit;
+    MUST(!getrlimit(RLIMIT_NOFILE, &limit));
+    limit.rlim_cur = (rlim_t)highest + 100;
+    if (limit.rlim_max < limit.rlim_cur) limit.rlim_max = limit.rlim_cur;
     if (setrlimit(RLIMIT_NOFILE, &limit)) return 77;
-    int fd = reached(), above = fcntl(fd, F_DUPFD, HIGHEST + 10);
-    MUST(above == HIGHEST + 10 && ask_on(above) && ask_on(fd));
+    int fd = reached(), above = fcntl(fd, F_DUPFD, highest + 10);
+    MUST(above == highest + 10 && ask_on(above) && ask_on(fd));
     close(fd);
-    MUST(ask_on(above) && dup2(above, HIGHEST + 20) == HIGHEST + 20);
+    MUST(ask_on(above) && dup2(above, highest + 20) == highest + 20);
     close(above);
-    int below = dup(HIGHEST + 20);
-    MUST(ask_on(HIGHEST + 20) && below < HIGHEST && ask_on(below));
-    close(HIGHEST + 20);
+    int below = dup(highest + 20);
+    MUST(ask_on(highest + 20) && below < highest && ask_on(below));
+    close(highest + 20);
     close(below);
     return !ask();
 }
