@@ -30,6 +30,7 @@ from rbinder.exchanges import Process
 from rbinder.service import service_name
 
 # Values of `host.arch` in OpenTelemetry's registry, for what uname(2) says.
+HIGHEST_PID = 1 << 22  # include/linux/threads.h; numbers above are made up, for want of an id that means something here
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i386": "x86", "i686": "x86", "armv7l": "arm32"}
 
 
@@ -73,9 +74,10 @@ class Resources:
         own: dict[str, str | int] = {
             SERVICE_NAME: printable(service_name(info.executable, info.arguments, info.directory)),
             SERVICE_INSTANCE_ID: str(uuid.uuid4()),
-            PROCESS_PID: process.pid,
         }
-        if info.parent_pid:
+        if process.pid <= HIGHEST_PID:
+            own[PROCESS_PID] = process.pid
+        if 0 < info.parent_pid <= HIGHEST_PID:
             own[PROCESS_PARENT_PID] = info.parent_pid
         if info.executable:
             own[PROCESS_EXECUTABLE_NAME] = printable(os.path.basename(info.executable))

@@ -16,6 +16,7 @@ OPEN_REQUESTS = 4096
 SLOT_ALIGN = 64
 SLOT_MAGIC = 0x9E3779B97F4A7C15
 MAX_RECORD = 1 << 18  # bytes of a record in the ring
+MADE_UP = 1 << 31  # pids from here on: of processes in other PID namespaces, whose ids may be others' too
 
 W3C, BAGGAGE, B3_SINGLE, B3_MULTI = 1, 2, 4, 8  # propagators
 SAMPLE_ALL, PARENT_BASED = 1, 2  # sampler
@@ -38,7 +39,8 @@ SLOT = struct.Struct("<QIIII")  # stamp, length, pid, state, size
 SLOT_FREE, SLOT_COMMITTED, SLOT_PADDING = 0, 1, 2
 
 _FIXED = struct.Struct("<QIIII16s24x")  # magic, version, size, refused, -, token
-_SETTINGS = struct.Struct("<QIIQII")  # capacity, propagators, sampler, sampler_bound, record_version, verbosity
+# capacity, propagators, sampler, sampler_bound, record_version, verbosity, pid_namespace
+_SETTINGS = struct.Struct("<QIIQIIQ")
 _RECORD_VERSION = 1
 _LONGEST = (1 << 64) - 1
 
@@ -53,6 +55,7 @@ class Settings:
     parent_based: bool
     verbosity: int = 0
     capacity: int = CAPACITY
+    pid_namespace: int = 0  # inode of the collector's; 0: not known
 
     @property
     def size(self) -> int:
@@ -71,8 +74,15 @@ def initial(settings: Settings) -> bytes:
     fixed = _FIXED.pack(MAGIC, VERSION, settings.size, 0, 0, settings.token)
     sampler = (SAMPLE_ALL if settings.sampler_bound > _LONGEST else 0) | (PARENT_BASED if settings.parent_based else 0)
     bound = min(settings.sampler_bound, _LONGEST)
+    verbosity = max(0, settings.verbosity)
     return fixed + _SETTINGS.pack(
-        settings.capacity, settings.propagators, sampler, bound, _RECORD_VERSION, max(0, settings.verbosity)
+        settings.capacity,
+        settings.propagators,
+        sampler,
+        bound,
+        _RECORD_VERSION,
+        verbosity,
+        settings.pid_namespace,
     )
 
 
@@ -81,8 +91,9 @@ def parse(header: bytes | memoryview) -> Settings:
     magic, version, size, _, _, token = _FIXED.unpack_from(header)
     if magic != MAGIC or version != VERSION:
         raise Mismatch(f"the shared memory is of version {version}: expected version {VERSION}")
-    capacity, propagators, sampler, bound, record_version, verbosity = _SETTINGS.unpack_from(header, CAPACITY_AT)
+    settings = _SETTINGS.unpack_from(header, CAPACITY_AT)
+    capacity, propagators, sampler, bound, record_version, verbosity, pid_namespace = settings
     if record_version != _RECORD_VERSION or size != HEADER_SIZE + capacity or capacity & (capacity - 1):
         raise Mismatch("the shared memory's settings contradict each other")
     bound = bound + 1 if sampler & SAMPLE_ALL else bound
-    return Settings(token, propagators, bound, bool(sampler & PARENT_BASED), verbosity, capacity)
+    return Settings(token, propagators, bound, bool(sampler & PARENT_BASED), verbosity, capacity, pid_namespace)

@@ -40,4 +40,18 @@ def settings_of(config: Config, token: bytes) -> contract.Settings:
     """What the agents need to know of the configuration."""
     sampler = create_sampler(config.sampler, config.sampler_argument)
     propagators = sum({_PROPAGATORS.get(name, 0) for name in config.propagators})
-    return contract.Settings(token, propagators, sampler.bound, sampler.parent_based, config.verbosity)
+    return contract.Settings(
+        token,
+        propagators,
+        sampler.bound,
+        sampler.parent_based,
+        config.verbosity,
+        pid_namespace=_pid_namespace(),
+    )
+
+
+def _pid_namespace() -> int:
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from rbinder.agent.contract import MADE_UP
 from rbinder.agent.memory import SharedMemory
 from rbinder.agent.ring import Mark
 from rbinder.records import (
@@ -87,6 +88,8 @@ class Watch:
             self._failed[record.exchange] = _Failed(record, record.payload, known)
             return []
         if isinstance(record.payload, ProcessInfo):
+            if record.pid >= MADE_UP:  # in another PID namespace: it can't be looked at
+                return [record]
             return [*self._started(record.pid, record.time), record]
         self._failed.pop(record.exchange, None)
         return []

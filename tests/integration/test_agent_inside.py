@@ -7,14 +7,17 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from backs import Back, back_end
+from backs import ANSWER, Back, back_end
 from engines import WITH_AGENT
 from harness import DEADLINE, TARGETS, Collector, Rbinder
+from peers import peer
 from processes import Outcome, below, refused, run
 
 from rbinder.agent import build as builder
@@ -26,6 +29,7 @@ Build = Callable[..., Path]
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="changing to another user needs root")
 LIBRARIES = pytest.mark.parametrize("compiler", ["gcc", "musl-gcc"])
 NO_MOUNTS = refused("unshare", "--mount")
+NO_PIDS = refused("unshare", "--pid", "--fork")
 EMULATED_ROOT = Path("/usr/aarch64-linux-gnu")
 EMULATOR = ("qemu-aarch64", "-L", str(EMULATED_ROOT))
 
@@ -272,6 +276,38 @@ def test_nothing_can_be_written(rbinder: Rbinder, inside: str, back: Back) -> No
     done = run(["unshare", "--mount", "sh", "-c", script, "sh", *command])
     assert (done.visible, done.remarks) == ((0, "", ""), [])
     assert back.traced() == len(back.heads()) == 1
+
+
+class InTurn:
+    """Answers /begun when /first was asked, and /first when /second was answered."""
+
+    def __init__(self) -> None:
+        self._asked, self._answered = threading.Event(), threading.Event()
+
+    def __call__(self, connection: socket.socket) -> None:
+        path = connection.recv(4096).split()[1]
+        if path == b"/first":
+            self._asked.set()
+            self._answered.wait(DEADLINE)
+        if path == b"/begun":
+            self._asked.wait(DEADLINE)
+        connection.sendall(ANSWER)
+        if path == b"/second":
+            connection.recv(1)
+            self._answered.set()
+
+
+@pytest.mark.skipif(bool(NO_PIDS), reason=f"no PID namespace can be made here: {NO_PIDS}")
+def test_two_processes_with_the_same_number(rbinder: Rbinder, collector: Collector) -> None:
+    """Each the first of a PID namespace of its own: neither is taken for the other."""
+    alone = "unshare --pid --fork curl -s -o /dev/null"
+    script = f"{alone} $0/first & curl -s -o /dev/null $0/begun; {alone} $0/second; wait"
+    with peer(InTurn()) as port:
+        command = below(rbinder, "sh", "-c", script, f"http://127.0.0.1:{port}", options=())
+        assert run(command, rbinder.environment()).visible == (0, "", "")
+        spans = collector.spans(3)
+        assert [span["attributes"].get("http.response.status_code") for span in spans] == [200] * 3
+        assert [span["attributes"].get("network.peer.port") for span in spans] == [port] * 3
 
 
 @pytest.fixture

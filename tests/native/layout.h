@@ -14,8 +14,8 @@
 static inline void tell_shared(void) {
     FIELD(shared, magic), FIELD(shared, version), FIELD(shared, size), FIELD(shared, refused), FIELD(shared, token);
     FIELD(shared, capacity), FIELD(shared, propagators), FIELD(shared, sampler), FIELD(shared, sampler_bound);
-    FIELD(shared, record_version), FIELD(shared, verbosity), FIELD(shared, head), FIELD(shared, tail);
-    FIELD(shared, sleeping), FIELD(shared, detached), FIELD(shared, dropped), FIELD(shared, dropped_requests);
+    FIELD(shared, record_version), FIELD(shared, verbosity), FIELD(shared, pid_namespace);
+    FIELD(shared, head), FIELD(shared, tail), FIELD(shared, sleeping), FIELD(shared, detached), FIELD(shared, dropped), FIELD(shared, dropped_requests);
     FIELD(shared, passed), FIELD(shared, untraced), FIELD(shared, open);
 }
 
@@ -43,7 +43,7 @@ static inline void tell_pump(void) {
 static inline int tell_layout(void) {
     CONSTANT(SHARED_MAGIC), CONSTANT(SHARED_VERSION), CONSTANT(RECORD_VERSION), CONSTANT(SHARED_HEADER);
     CONSTANT(OPEN_REQUESTS), CONSTANT(SLOT_ALIGN), CONSTANT(SLOT_MAGIC), CONSTANT(HEAD_LIMIT), CONSTANT(MAX_RECORD);
-    CONSTANT(SPOOL_LEAST), CONSTANT(W3C), CONSTANT(BAGGAGE), CONSTANT(B3_SINGLE), CONSTANT(B3_MULTI);
+    CONSTANT(SPOOL_LEAST), CONSTANT(MADE_UP), CONSTANT(W3C), CONSTANT(BAGGAGE), CONSTANT(B3_SINGLE), CONSTANT(B3_MULTI);
     CONSTANT(SAMPLE_ALL), CONSTANT(PARENT_BASED), CONSTANT(SLOT_FREE), CONSTANT(SLOT_COMMITTED);
     CONSTANT(SLOT_PADDING), CONSTANT(SERVER), CONSTANT(CLIENT), CONSTANT(PROCESS), CONSTANT(PROCESS_EXIT);
     CONSTANT(CONNECTION), CONSTANT(CONNECTION_CLOSED), CONSTANT(REQUEST_HEAD), CONSTANT(RESPONSE_HEAD);

@@ -26,6 +26,7 @@ NUMBERS = {
     "HEAD_LIMIT": records.HEAD_LIMIT,
     "MAX_RECORD": contract.MAX_RECORD,
     "SPOOL_LEAST": pump.SPOOL_LEAST,
+    "MADE_UP": contract.MADE_UP,
     "W3C": contract.W3C,
     "BAGGAGE": contract.BAGGAGE,
     "B3_SINGLE": contract.B3_SINGLE,
@@ -105,7 +106,9 @@ def test_the_collectors_structures_agree(layout: dict[str, int], name: str, twin
 
 
 def test_the_header_holds_the_settings(layout: dict[str, int]) -> None:
-    settings = contract.Settings(bytes(range(16)), contract.W3C | contract.B3_MULTI, 12345, True, 1)
+    settings = contract.Settings(
+        bytes(range(16)), contract.W3C | contract.B3_MULTI, 12345, True, 1, pid_namespace=1 << 32 | 5
+    )
     header = contract.initial(settings)
     assert contract.parse(header + bytes(contract.OPEN)) == settings
     for name, value, size in (
@@ -118,6 +121,7 @@ def test_the_header_holds_the_settings(layout: dict[str, int]) -> None:
         ("sampler_bound", 12345, 8),
         ("record_version", records.VERSION, 4),
         ("verbosity", 1, 4),
+        ("pid_namespace", 1 << 32 | 5, 8),
     ):
         at = layout[f"shared.{name}"]
         assert int.from_bytes(header[at : at + size], "little") == value, name

@@ -123,6 +123,15 @@ def test_the_living_are_left_alone_and_the_killed_noticed(watched: Watched) -> N
         assert ended(watched.take(*watched.later(1))) == [(number(1), "connection_closed")]
 
 
+def test_who_cannot_be_looked_at_is_left_alone(watched: Watched) -> None:
+    """Processes of other PID namespaces: their ids mean nothing here."""
+    traffic = Traffic(pid=contract.MADE_UP + 5)
+    watched.take(traffic.process(), traffic.request(number(1), side=Side.CLIENT))
+    assert watched.later(5) == []
+    assert watched.watch.wait(watched.now) is None
+    assert watched.watch.finish(watched.now) == []
+
+
 def test_a_new_image_ends_what_the_former_had_open(watched: Watched) -> None:
     traffic = Traffic(pid=os.getpid())
     watched.take(traffic.process(), traffic.request(number(1), side=Side.CLIENT))

@@ -231,6 +231,9 @@ static bool begin(void) {
     }
     settings(shared);
     seed();
+    reporter.pid = process_number(false);
+    if (reporter.pid >= MADE_UP)
+        agent.parent = 0;
     image_remember();
     return true;
 }

@@ -18,6 +18,7 @@
 #define SLOT_MAGIC 0x9e3779b97f4a7c15u /* a slot's stamp is its position XOR this */
 #define HEAD_LIMIT 16384u      /* bytes of a reduced head in a record, at most */
 #define MAX_RECORD (1u << 18)  /* bytes of a record in the ring, at most */
+#define MADE_UP 0x80000000u    /* pids from here on: of processes in other PID namespaces, whose ids may be others' too */
 
 enum propagator { W3C = 1, BAGGAGE = 2, B3_SINGLE = 4, B3_MULTI = 8 };
 enum sampler_flag { SAMPLE_ALL = 1, PARENT_BASED = 2 };
@@ -39,7 +40,8 @@ struct shared {
     u64 sampler_bound; /* trace ids whose low 64 bits are below it are sampled (SAMPLE_ALL: all) */
     u32 record_version;
     u32 verbosity;    /* 0, 1, 2 */
-    u8 reserved2[32];
+    u64 pid_namespace; /* inode of the collector's; 0: it isn't known */
+    u8 reserved2[24];
     /* -- 128: the producers' line */
     _Alignas(64) u64 head; /* the next position to reserve */
     /* -- 192: the consumer's line */

@@ -33,8 +33,8 @@ static void inherit(struct place *before) {
 static void take_over(void) {
     struct place *before = self.place && self.era == agent.era && self.place->process == agent.pid ? self.place : NULL;
     bool in_disorder = agent.owner != 0;
-    agent.parent = agent.pid;
-    agent.pid = reporter.pid = (u32)raw_call(__NR_getpid, 0, 0, 0, 0, 0, 0);
+    agent.parent = reporter.pid;
+    agent.pid = (u32)raw_call(__NR_getpid, 0, 0, 0, 0, 0, 0);
     self.tid = (u32)raw_call(__NR_gettid, 0, 0, 0, 0, 0, 0);
     agent.owner = agent.borrowers = agent.connections = 0;
     agent.frame = ~(uintptr_t)0;
@@ -42,6 +42,7 @@ static void take_over(void) {
     agent.told = false;
     agent.epoch++;
     reseed();
+    reporter.pid = process_number(agent.parent >= MADE_UP);
     failures_forget();
     if (confined)
         switch_off(); /* it can't be told who we are */

@@ -1,7 +1,8 @@
 /* The PROCESS record: JSON, made at the start, while /proc can be read (a program may change its user or its root). */
 #include "process.h"
 
-#include <fcntl.h>
+#include <asm/stat.h>
+#include <linux/fcntl.h>
 
 #include "report.h"
 #include "state.h"
@@ -99,6 +100,14 @@ void image_remember(void) {
     put_link(&text, "/proc/self/cwd");
     put_all(&text, ",\"\"]");
     agent.image_size = (u32)(text.at - agent.image);
+}
+
+u32 process_number(bool made_up) {
+    struct stat status;
+    u64 expected = agent.shared->pid_namespace;
+    if (expected && raw_call(__NR_newfstatat, AT_FDCWD, (long)"/proc/self/ns/pid", (long)&status, 0, 0, 0) == 0)
+        made_up = status.st_ino != expected;
+    return made_up ? MADE_UP | (u32)agent.random.next(&agent.random) : agent.pid;
 }
 
 void announce_process(u64 now) {

@@ -46,7 +46,7 @@ static void clear_to(struct cursor *cursor, u64 to) {
 }
 
 static bool gone(u32 pid) {
-    return pid && raw_system_call(SYS_kill, (long)pid, 0, 0, 0, 0, 0) == -ESRCH;
+    return pid && pid < MADE_UP && raw_system_call(SYS_kill, (long)pid, 0, 0, 0, 0, 0) == -ESRCH;
 }
 
 /* How long the slot at hand has been waited for, ns. */

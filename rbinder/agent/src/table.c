@@ -194,7 +194,7 @@ struct connection *connection_begin(int descriptor, bool known_start) {
         __atomic_fetch_add(&agent.shared->passed, 1, __ATOMIC_RELAXED);
         return NULL;
     }
-    u64 identity = (u64)agent.pid << 32 | ++agent.connections;
+    u64 identity = (u64)reporter.pid << 32 | ++agent.connections;
     dialogue_init(&connection->dialogue, identity, agent.group, &agent.propagation, known_start);
     connection->inode = inode_of(descriptor);
     descriptor_set(descriptor, entry_of(connection));
