@@ -189,6 +189,13 @@ def test_children_with_connections_open(rbinder: Rbinder, inside: str, back: Bac
 
 
 @LIBRARIES
+def test_forks_while_threads_ask(rbinder: Rbinder, inside: str, back: Back) -> None:
+    """The child of a thread that was anywhere at that time is traced as any other."""
+    assert run(below(rbinder, inside, "crowd", str(back.port))).visible == (0, "", "")
+    assert back.traced() == len(back.heads()) == 8 * 500 + 60 * 2 + 1
+
+
+@LIBRARIES
 def test_a_handler_of_fork_asks(rbinder: Rbinder, inside: str, back: Back, collector: Collector) -> None:
     with back_end() as other:
         command = below(rbinder, inside, "atfork", str(back.port), str(other.port), options=())

@@ -21,7 +21,7 @@ import pytest
 from engines import WITH_AGENT
 from harness import DEADLINE, Finished, Program, Rbinder, clean_environment, free_port, until
 from peers import peer, silence
-from processes import children, end, exporter, memory, stop, tracer
+from processes import children, end, exporter, memory, stop, tracer, wait_until_gone
 
 from rbinder.agent import contract
 
@@ -29,6 +29,11 @@ pytestmark = WITH_AGENT
 Build = Callable[..., Path]
 CONNECTIONS = 8
 ALL = {"OTEL_BSP_MAX_QUEUE_SIZE": "100000", "RBINDER_EXIT_TIMEOUT": "60"}  # nothing is lost at the exporter
+IMPATIENT = {
+    "OTEL_EXPORTER_OTLP_TIMEOUT": "200",
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1000",
+    "RBINDER_EXIT_TIMEOUT": "15",
+}
 SERVER, CLIENT = 2, 3  # OTLP's span kinds
 ENDED = 128 + signal.SIGTERM
 
@@ -196,6 +201,31 @@ def test_no_collector_is_left(front: Front) -> None:
     assert len([remark for remark in finished.remarks if "the collector was killed" in remark]) == 4
 
 
+def test_the_keeper_is_killed(front: Front) -> None:
+    load = front.fire(3000)
+    keeper = tracer(front.program.process.pid)
+    load.go()
+    end(keeper)
+    assert load.finish() == set()
+    finished = front.program.stop(ENDED)
+    assert "the keeper was killed: the program goes on" in finished.remarks[0]
+    assert spans_in(front.file).count + lost(finished) == 6000
+
+
+def test_the_launcher_is_killed(front: Front) -> None:
+    """The program goes on without anybody to wait for it, and so does the collector to its end."""
+    launcher = front.program.process.pid
+    load, collecting = front.fire(400), front.collector
+    (pid,) = children(tracer(launcher))
+    load.go()
+    os.kill(launcher, signal.SIGKILL)
+    assert load.finish() == set()
+    front.program.wait()
+    os.kill(pid, signal.SIGTERM)
+    wait_until_gone(collecting)
+    assert spans_in(front.file).count == 800
+
+
 @pytest.mark.parametrize(("requests", "fits"), [(400, True), (4000, False)], ids=["fits", "fills"])
 def test_the_collector_is_stopped_for_a_while(requests: int, fits: bool, front: Front) -> None:
     """As much as the ring takes comes late; what it can't take is counted, and told."""
@@ -210,17 +240,15 @@ def test_the_collector_is_stopped_for_a_while(requests: int, fits: bool, front: 
     assert spans.wrong_parents == 0
 
 
-@pytest.mark.parametrize("endpoint", ["unreachable", "silent"])
-def test_the_endpoint_does_not_answer(
-    endpoint: str, rbinder: Rbinder, build: Build, load_program: Path, back: int
-) -> None:
+@pytest.mark.parametrize("what", ["unreachable", "silent"])
+def test_the_endpoint_does_not_answer(what: str, rbinder: Rbinder, build: Build, load_program: Path, back: int) -> None:
     """All is lost, and said to be."""
     port = free_port()
     command = [str(build("front.c")), str(port), str(back)]
     with peer(silence) as silent:
-        target = silent if endpoint == "silent" else free_port()
-        settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{target}", "RBINDER_EXIT_TIMEOUT": "2"}
-        program = rbinder.start(*command, environment=settings, port=port)
+        target = silent if what == "silent" else free_port()
+        endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{target}", "RBINDER_EXIT_TIMEOUT": "15"}
+        program = rbinder.start(*command, environment=FEW_BATCHES | endpoint, port=port)
         Load(load_program, port, 3000).all_answered()
         finished = program.stop(ENDED)
     assert lost(finished) == 6000

@@ -2,6 +2,7 @@
 //
 //   ask               asks once
 //   forks             children of all kinds, with connections open; one goes on with its parent's
+//   crowd             forks again and again while its threads ask
 //   atfork PORT       a handler of fork asks in the child; then the child asks PORT
 //   close HOW         closes every descriptor: loop, range, from
 //   few               as many connections as there are descriptors, then asks on each
@@ -72,6 +73,26 @@ static int forks(void) {
     ended_well(pid);
     MUST(ask_on(kept) && ask());
     return 0;
+}
+
+static void *ask_often(void *unused) {
+    int fd = reached();
+    for (int i = 0; i < 500; i++) MUST(ask_on(fd));
+    close(fd);
+    return unused;
+}
+
+static int crowd(void) {
+    enum { THREADS = 8, CHILDREN = 60 };
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++) MUST(!pthread_create(&threads[i], NULL, ask_often, NULL));
+    for (int i = 0; i < CHILDREN; i++) {
+        pid_t pid = fork();
+        if (pid == 0) _exit(!(ask() && ask()));
+        ended_well(pid);
+    }
+    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    return !ask();
 }
 
 static int early = -1;
@@ -319,7 +340,7 @@ int main(int count, char **arguments) {
     static const struct {
         const char *name;
         int (*run)(void);
-    } modes[] = {{"forks", forks}, {"atfork", ask_at_fork}, {"close", close_all}, {"few", few},   {"high", high},
+    } modes[] = {{"forks", forks}, {"crowd", crowd}, {"atfork", ask_at_fork}, {"close", close_all}, {"few", few},   {"high", high},
                  {"errors", errors}, {"stream", stream},    {"stale", stale},     {"drop", drop}, {"writes", writes}, {"show", show}};
     if (count < 3) return 2;
     self = arguments[0];
