@@ -257,8 +257,8 @@ def test_workers_are_killed(rbinder: Rbinder, build: Build, load_program: Path, 
     program = rbinder.start(*command, options=("-x", "file", "-o", str(file)), environment=ALL, port=port)
     (master,) = children(tracer(program.process.pid))
     load = Load(load_program, port, 4000, 1, "reconnect")
+    until(lambda: len(children(master)) == 4, lambda: "four workers")
     workers = children(master)
-    assert len(workers) == 4
     load.go()
     for worker in workers[:3]:
         os.kill(worker, signal.SIGKILL)

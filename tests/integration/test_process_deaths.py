@@ -86,8 +86,7 @@ def test_the_program_outlives_its_launcher(program: Conversation) -> None:
 def test_a_collector_follows_another(program: Conversation, tmp_path: Path) -> None:
     first = exporter(program.process.pid)
     end(first)
-    second = until(lambda: exporter(program.process.pid), lambda: "another collector")
-    assert second != first
+    until(lambda: exporter(program.process.pid) != first, lambda: "another collector")
     say(program)
     program.wait_for("alive")
     assert program.end() == 6

@@ -1,6 +1,6 @@
 // Front by four processes that accept on one socket, a thread for each connection. Usage: prefork PORT BACKPORT
 //
-// Writes the workers' pids in a line; ends with them at SIGTERM. One that dies is not replaced.
+// Ends with its workers at SIGTERM. One that dies is not replaced.
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -51,7 +51,5 @@ int main(int count, char **arguments) {
     for (int i = 0; i < WORKERS; i++)
         if ((workers[i] = fork()) == 0) work(listener);
     signal(SIGTERM, end);
-    for (int i = 0; i < WORKERS; i++) printf("%d%c", workers[i], i < WORKERS - 1 ? ' ' : '\n');
-    fflush(stdout);
     for (;;) pause();
 }
