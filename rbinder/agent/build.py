@@ -25,8 +25,8 @@ _FLAGS = (
     *("-shared", "-fPIC", "-fvisibility=hidden", "-ftls-model=initial-exec", "-nostdlib"),
     *("-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,noexecstack", "-Wl,--hash-style=both", "-Wl,--build-id=none"),
 )
-# All of the agent is optimised at once, which saves a tenth of its instructions; a compiler that can't is asked without it.
-_LINK_TIME_FLAGS = (["-flto", "-flto-partition=one"], ["-flto"], [])
+# All of the agent is optimised at once: that saves a tenth of its instructions. A compiler that can't is asked without.
+_LINK_TIME_FLAGS = (("-flto", "-flto-partition=one"), ("-flto",), ())
 _MACHINE_FLAGS = {"x86_64": [], "aarch64": ["-mno-outline-atomics"]}
 
 

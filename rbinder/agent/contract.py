@@ -11,7 +11,7 @@ from dataclasses import dataclass
 MAGIC = int.from_bytes(b"RBINDER1", "little")
 VERSION = 1
 HEADER_SIZE = 65536  # bytes before the ring's data
-CAPACITY = 1 << 20  # bytes of ring data
+CAPACITY = 1 << 22  # bytes of ring data
 OPEN_REQUESTS = 4096
 SLOT_ALIGN = 64
 SLOT_MAGIC = 0x9E3779B97F4A7C15
