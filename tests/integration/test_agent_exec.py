@@ -15,7 +15,17 @@ from carrying import Carrier, run
 from harness import TARGETS, clean_environment
 from native import build
 
-AGENT = ("environment.c", "images.c", "exec_hooks.c", "spawn_hooks.c", "memory.c", "loader.c", "hooks.c", "clock.c")
+AGENT = (
+    "environment.c",
+    "images.c",
+    "exec_hooks.c",
+    "spawn_hooks.c",
+    "readable.c",
+    "memory.c",
+    "loader.c",
+    "hooks.c",
+    "clock.c",
+)
 LIBRARY = ("-O2", "-fPIC", "-ffreestanding", "-fno-stack-protector", "-fvisibility=hidden", "-nostdlib", "-shared")
 PROGRAM = ("-O1", "-Wno-unused-result")
 

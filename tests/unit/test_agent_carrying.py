@@ -14,7 +14,7 @@ import pytest
 from native import SANITIZED, build
 
 FUZZ_SECONDS = float(os.environ.get("RBINDER_FUZZ_SECONDS", "1"))
-SOURCES = ("exec_driver.c", "images.c", "memory.c")
+SOURCES = ("exec_driver.c", "images.c", "memory.c", "readable.c")
 
 
 @pytest.fixture(scope="module", params=["gcc", "clang"])

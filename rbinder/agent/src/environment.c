@@ -14,6 +14,7 @@
 
 #define AGENT "RBINDER_AGENT="
 #define PRELOAD "LD_PRELOAD="
+#define LISTS_LIBRARIES "LD_TRACE_LOADED_OBJECTS=" /* ldd: the loader says what it would load, and runs nothing */
 #define AGENT_SIZE (sizeof AGENT - 1)
 #define PRELOAD_SIZE (sizeof PRELOAD - 1)
 #define NUMBERS_LIMIT 64u           /* bytes of keeper, descriptor and token, with their points */
@@ -256,8 +257,14 @@ bool environment_needs(char *const *given, struct needs *needs) {
     *needs = (struct needs){.entries = 3, .preload = -1};
     if (!own.active)
         return false;
-    for (s64 i = 0; given && given[i]; i++) {
-        if (i >= (s64)MOST_ENTRIES || begins(given[i], AGENT))
+    for (s64 i = 0; given; i++) {
+        if (!is_readable(&given[i], sizeof *given)) /* EFAULT, says the kernel */
+            return false;
+        if (!given[i])
+            break;
+        if (!is_readable(given[i], 1))
+            return false;
+        if (i >= (s64)MOST_ENTRIES || begins(given[i], AGENT) || begins(given[i], LISTS_LIBRARIES))
             return false;
         if (begins(given[i], PRELOAD))
             needs->preload = i, needs->preload_value = given[i] + PRELOAD_SIZE; /* of several, glibc takes the last */

@@ -13,7 +13,7 @@
 #include "report.h"
 #include "sockets.h"
 
-#define BECOMING 1u /* no process of ours has this id */
+#define BECOMING (~0ull) /* no process has this id: not the first of a namespace either */
 #define SIGCHLD_FLAG 17u
 
 extern int *__errno_location(void) __attribute__((weak));

@@ -13,16 +13,18 @@ HOOKED int close(int descriptor) {
     return NEXT(close)(descriptor);
 }
 
-/* -1: none, as of a stream in memory, of which fileno says so by errno as well. */
+/* -1: it has none, as a stream in memory. `errno` stays. */
 static int descriptor_of(void *stream) {
-    int *error = errno_pointer(), before = *error, descriptor = fileno(stream);
-    *error = before;
+    if (!stream || !agent.covered || !fileno)
+        return -1;
+    int before = *errno_pointer(), descriptor = fileno(stream);
+    *errno_pointer() = before;
     return descriptor;
 }
 
 /* fclose closes past close(). */
 HOOKED int fclose(void *stream) {
-    int descriptor = stream && agent.covered && fileno ? descriptor_of(stream) : -1;
+    int descriptor = descriptor_of(stream);
     if (descriptor >= 0)
         descriptor_closed(descriptor);
     return NEXT(fclose)(stream);

@@ -29,7 +29,7 @@ HOOKED int prctl(int option, ...) {
     __builtin_va_end(more);
     if (option == PR_SET_SECCOMP)
         confines_itself(a[0] == SECCOMP_MODE_STRICT);
-    else if (option == PR_SET_NAME)
+    else if (option == PR_SET_NAME && is_readable((const void *)a[0], 1))
         thread_named((const char *)a[0]);
     return NEXT(prctl)(option, a[0], a[1], a[2], a[3]);
 }
@@ -128,7 +128,7 @@ static long by_number(long number, const long *a) {
     case __NR_clone:
         return make_process(number, (u64)a[0], a);
     case __NR_clone3:
-        return make_process(number, a[0] ? *(const u64 *)a[0] : 0, a);
+        return make_process(number, is_readable(POINTER(0), sizeof(u64)) ? *(const u64 *)a[0] : 0, a);
 #ifdef __NR_fork
     case __NR_fork:
         return make_process(number, 0, a);
@@ -137,6 +137,8 @@ static long by_number(long number, const long *a) {
     case __NR_dup2:
         return dup2((int)a[0], (int)a[1]);
 #endif
+    case __NR_prctl:
+        return prctl((int)a[0], a[1], a[2], a[3], a[4]);
     case __NR_seccomp:
         if (a[0] == SECCOMP_SET_MODE_STRICT || a[0] == SECCOMP_SET_MODE_FILTER)
             confines_itself(a[0] == SECCOMP_SET_MODE_STRICT);

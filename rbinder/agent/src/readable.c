@@ -22,9 +22,9 @@ RARE static bool ask(u64 page) {
 
 static bool has_page(u64 page) {
     u64 *place = &known[page % KNOWN];
-    if (LIKELY(__atomic_load_n(place, __ATOMIC_RELAXED) == page))
+    if (LIKELY(page && __atomic_load_n(place, __ATOMIC_RELAXED) == page))
         return true;
-    if (!page || !ask(page))
+    if (!page || !ask(page)) /* 0 is an empty place, too */
         return false;
     __atomic_store_n(place, page, __ATOMIC_RELAXED);
     return true;

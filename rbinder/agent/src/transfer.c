@@ -67,6 +67,8 @@ ssize_t received(u64 entry, const struct iovec *vectors, u32 count, ssize_t resu
 }
 
 ssize_t received_message(u64 entry, const struct msghdr *message, ssize_t result) {
+    if (result < 0) /* the message itself may lead nowhere */
+        return received(entry, NULL, 0, result);
     return received(entry, message->msg_iov, vector_count(message), result);
 }
 
