@@ -92,6 +92,15 @@ static long transfer_by_number(long number, const long *a) {
         return sendfile((int)a[0], (int)a[1], POINTER(2), (size_t)a[3]);
     case __NR_splice:
         return splice((int)a[0], POINTER(1), (int)a[2], POINTER(3), (size_t)a[4], (unsigned)a[5]);
+    case __NR_recvmmsg:
+        return recvmmsg((int)a[0], POINTER(1), (unsigned)a[2], (int)a[3], POINTER(4));
+    case __NR_sendmmsg:
+        return sendmmsg((int)a[0], POINTER(1), (unsigned)a[2], (int)a[3]);
+    case __NR_preadv2:
+    case __NR_pwritev2:
+        if (a[3] == -1) /* the offset */
+            hands_off((int)a[0]);
+        return pass(number, a);
     default:
         return pass(number, a);
     }
@@ -107,12 +116,18 @@ static long descriptor_by_number(long number, const long *a) {
         return dup((int)a[0]);
     case __NR_dup3:
         return dup3((int)a[0], (int)a[1], (int)a[2]);
+    case __NR_socket:
+        return socket((int)a[0], (int)a[1], (int)a[2]);
+    case __NR_socketpair:
+        return socketpair((int)a[0], (int)a[1], (int)a[2], POINTER(3));
     case __NR_accept:
         return accept((int)a[0], POINTER(1), POINTER(2));
     case __NR_accept4:
         return accept4((int)a[0], POINTER(1), POINTER(2), (int)a[3]);
     case __NR_connect:
         return connect((int)a[0], POINTER(1), (socklen_t)a[2]);
+    case __NR_getsockopt:
+        return getsockopt((int)a[0], (int)a[1], (int)a[2], POINTER(3), POINTER(4));
     case __NR_shutdown:
         return shutdown((int)a[0], (int)a[1]);
     default:

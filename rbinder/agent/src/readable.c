@@ -34,6 +34,13 @@ bool is_readable(const void *at, u64 size) {
     return readable_size(at, size) == size;
 }
 
+bool is_still_readable(const void *at, u64 size) {
+    u64 from = (u64)(uintptr_t)at, page = from >> PAGE_SHIFT, last = (from + size - 1) >> PAGE_SHIFT;
+    while (size && page <= last && ask(page))
+        page++;
+    return !size || page > last;
+}
+
 /* From page to page; a hole is rare, and then all of the buffer is asked for. */
 RARE static u64 up_to_hole(u64 at, u64 size) {
     u64 page = at >> PAGE_SHIFT, last = (at + size - 1) >> PAGE_SHIFT;

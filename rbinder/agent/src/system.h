@@ -14,6 +14,7 @@ u64 monotonic(void); /* CLOCK_MONOTONIC, ns: the vDSO's, else the call */
 /* readable.c: whether a call of the program's may read there. */
 bool is_readable(const void *at, u64 size);
 u64 readable_size(const void *at, u64 size); /* so many bytes of it */
+bool is_still_readable(const void *at, u64 size); /* whatever was found before: it may have been unmapped since */
 
 /* loader.c. The default definition of `name` in the objects loaded after this library, in the loader's order, as
  * dlsym(RTLD_NEXT) finds it; NULL: nobody has it. Walks dl_iterate_phdr and the hash tables (dlsym is not in libc before

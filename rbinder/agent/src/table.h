@@ -10,4 +10,5 @@ void connection_decided(struct connection *connection, int error);
 /* transfer.c: no call that sends is under way on it, or it never returns: what it held is given back. */
 bool writing_left(struct connection *connection);
 
+
 #endif

@@ -17,18 +17,32 @@ static u64 total_of(const struct iovec *vectors, u32 count) {
     return total;
 }
 
+static bool sending_abandoned(const struct sending *sending);
 RARE static void give_up_writing(struct connection *connection);
 
-/* Whether a call of ours that sends was left by a jump: else this thread would not be here. */
+/* The answer comes before the call that asked has returned, and its head is needed. That call may never return, its thread
+ * being elsewhere by a jump: then its frame is gone, and what it was to send may be. */
+static bool is_head_there(const struct connection *connection, const struct plan *plan) {
+    const struct bytes *head = &plan->first_head.head.raw;
+    if (!plan->head_count)
+        return true; /* nor looked at */
+    return !plan->complex && plan->generation == connection->dialogue.generation && is_still_readable(head->at, head->size);
+}
+
+/* Whether a call of ours that sends was left, by a jump (else this thread would not be here) or cancelled. */
 static bool has_left_writing(const struct connection *connection) {
     const struct sending *sending = connection->sending;
-    return sending && (sending->tid == self.tid || sending->process != agent.pid);
+    if (sending->tid == self.tid || sending->process != agent.pid)
+        return true;
+    return connection->dialogue.side != SERVER && (sending_abandoned(sending) || !is_head_there(connection, &sending->plan));
 }
 
 static void received_bytes(struct connection *connection, const struct source *source, u64 count) {
     struct thread *thread = own_thread();
-    if (UNLIKELY(has_left_writing(connection)))
+    if (UNLIKELY(connection->sending && has_left_writing(connection)))
         give_up_writing(connection);
+    if (UNLIKELY(connection->sending && connection->dialogue.opaque))
+        return; /* what it sends isn't looked at any more */
     if (UNLIKELY(!thread)) {
         connection->untrusted = true;
         return;
@@ -109,7 +123,7 @@ void passed(const struct msghdr *message) {
 
 /* -- sending */
 
-static bool is_abandoned(const struct sending *sending) {
+static bool sending_abandoned(const struct sending *sending) {
     if (sending->process != agent.pid)
         return true;
     if (sending->tid == self.tid)
@@ -126,7 +140,7 @@ static void forget_writing(struct connection *connection) {
 }
 
 bool writing_left(struct connection *connection) {
-    if (connection->sending && is_abandoned(connection->sending))
+    if (connection->sending && sending_abandoned(connection->sending))
         forget_writing(connection);
     return !connection->sending;
 }
@@ -143,7 +157,7 @@ void sendings_sweep(void) {
     struct sending *sending;
     for (u32 i = 0; (sending = sending_at(i)); i++) {
         struct connection *connection = sending->connection;
-        if (connection->sending != sending || !is_abandoned(sending))
+        if (connection->sending != sending || !sending_abandoned(sending))
             continue;
         give_up_writing(connection);
         if (connection->closed)
