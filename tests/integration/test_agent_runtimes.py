@@ -31,5 +31,5 @@ def test_libraries_are_listed_as_they_are(rbinder: Rbinder, command: str) -> Non
 
 @pytest.mark.parametrize("way", ["cancel", "jump"])
 def test_a_send_that_never_returns(rbinder: Rbinder, build: Build, way: str) -> None:
-    """Its thread is cancelled or elsewhere, and what it was to send is unmapped, when another thread reads the answer."""
+    """Its thread is cancelled or elsewhere, and what it was to send unmapped, when another thread reads the answer."""
     assert same(rbinder, str(build("left_sends.c")), way, "3").stdout == "3 answered\n"

@@ -129,6 +129,32 @@ def test_a_connection_inherited_over_exec(play: Play, engine: str) -> None:
     check(play(scenario)[1])
 
 
+@pytest.mark.parametrize("first_is", ["parent", "child"])
+def test_two_processes_send_one_message(play: Play, first_is: str) -> None:
+    """What looks like a request is the body of the other process's. An engine inside each knows its own bytes alone."""
+
+    def scenario(session: Session) -> None:
+        wire = session.connect("tcp")
+        wire.send(GET)
+        wire.receive(OK)
+        session.line("fork")
+        if first_is == "parent":
+            session.line("done")
+            wire.send(POST % (2 * len(PLAIN)))
+            session.line("fork")
+            wire.send(PLAIN)
+            session.line("done")
+            wire.send(PLAIN)
+        else:
+            wire.send(POST % (2 * len(PLAIN)))
+            session.line("done")
+            wire.send(PLAIN)
+            wire.send(PLAIN)
+        wire.receive(OK)
+
+    check(play(scenario)[1])
+
+
 # -- bytes that aren't in a buffer
 
 

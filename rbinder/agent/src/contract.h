@@ -14,6 +14,7 @@
 #define RECORD_VERSION 1u
 #define SHARED_HEADER 65536u   /* bytes before the ring's data */
 #define OPEN_REQUESTS 4096u    /* entries of shared.open */
+#define SHARED_USERS 2048u    /* entries of shared.users, a power of two */
 #define SLOT_ALIGN 64u         /* bytes; a slot begins at a multiple, in ring positions and so in memory */
 #define SLOT_MAGIC 0x9e3779b97f4a7c15u /* a slot's stamp is its position XOR this */
 #define HEAD_LIMIT 16384u      /* bytes of a reduced head in a record, at most */
@@ -55,6 +56,7 @@ struct shared {
     u64 untraced;     /* spans that were sampled and could not be recorded for want of room in the agent's tables */
     /* -- 320..: span ids of requests being served, by the low bits of the id: what a forked process asks */
     _Alignas(64) u64 open[OPEN_REQUESTS];
+    u64 users[SHARED_USERS]; /* who sent last on a connection that a fork has shared (sharing.c) */
 };
 
 _Static_assert(sizeof(struct shared) <= SHARED_HEADER, "the header has outgrown its room");

@@ -41,7 +41,7 @@ struct sending;
 struct __attribute__((aligned(64))) connection { /* as large as its place in the pool: it is found by its index */
     _Alignas(64) struct dialogue dialogue; /* first: announce() finds the rest. A whole number of lines: a pool's items */
     u32 generation, holders;
-    u32 epoch;                /* the number of forks when it was used last */
+    u32 epoch, born;          /* the number of forks when it was used last, and when it was made */
     u32 told;                 /* pid of the process that has told of it; 0: nobody */
     struct sending *sending;  /* a call that sends is under way */
     u64 inode;

@@ -197,6 +197,7 @@ struct connection *connection_begin(int descriptor, bool known_start) {
     u64 identity = (u64)reporter.pid << 32 | ++agent.connections;
     dialogue_init(&connection->dialogue, identity, agent.group, &agent.propagation, known_start);
     connection->inode = inode_of(descriptor);
+    connection->born = agent.epoch;
     descriptor_set(descriptor, entry_of(connection));
     used(connection);
     return connection;

@@ -10,5 +10,9 @@ void connection_decided(struct connection *connection, int error);
 /* transfer.c: no call that sends is under way on it, or it never returns: what it held is given back. */
 bool writing_left(struct connection *connection);
 
+/* sharing.c: around whatever this process sends; hands off where another one's bytes may lie between. */
+void sharing_sends(struct connection *connection);
+void sharing_sent(const struct connection *connection);
+
 
 #endif

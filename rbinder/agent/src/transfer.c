@@ -89,7 +89,11 @@ ssize_t received_message(u64 entry, const struct msghdr *message, ssize_t result
 ssize_t moved(u64 entry, ssize_t result, bool inbound) {
     struct connection *connection = result > 0 ? enter_for(entry) : NULL;
     if (connection) {
+        if (!inbound)
+            sharing_sends(connection);
         dialogue_moved(&connection->dialogue, (u64)result, inbound, monotonic());
+        if (!inbound)
+            sharing_sent(connection);
         leave();
     }
     return result;
@@ -216,6 +220,7 @@ static struct sending *plan(struct connection *connection, u64 entry, const stru
     }
     if (connection->connecting)
         connection_decided(connection, 0);
+    sharing_sends(connection);
     struct dialogue *dialogue = &connection->dialogue;
     u64 now = monotonic();
     dialogue_plan(dialogue, thread, source, now, &sending->plan);
@@ -271,6 +276,7 @@ static ssize_t ended(struct sending *sending, ssize_t result) {
     u64 now = monotonic();
     used(connection);
     ssize_t told = dialogue_sent(&connection->dialogue, &sending->plan, result, now);
+    sharing_sent(connection);
     if (result < 0)
         connection_broken(connection, (int)-result, now);
     if (connection->sending == sending)
