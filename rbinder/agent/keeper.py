@@ -33,7 +33,7 @@ _SIGNAL_RECORD = struct.Struct("<IiiI112x")  # struct signalfd_siginfo: signo, e
 _PTRACE_CONT = 7  # linux/ptrace.h
 _SI_USER = 0  # asm-generic/siginfo.h: sent by kill(2); what the kernel itself sends is positive
 _CREDENTIALS = struct.Struct("<iII")  # struct ucred: pid, uid, gid
-_HELD = 0.01  # seconds: whoever signals processes one by one (pkill) may come to the launcher before it comes to us
+_HELD = 0.05  # seconds: whoever signals processes one by one (pkill) may come to the launcher before it comes to us
 _GENERATIONS = 4096  # of processes between the keeper and a descendant that asks for the memory
 
 

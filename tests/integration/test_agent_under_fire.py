@@ -192,7 +192,7 @@ def test_no_collector_is_left(front: Front) -> None:
         killed = front.collector
         end(killed)
         until(lambda killed=killed: killed not in children(front.program.process.pid), lambda: "it is waited for")  # type: ignore[misc]
-    front.fire(3000).all_answered()
+    front.fire(6000).all_answered()
     finished = front.program.stop(ENDED)
     assert len([remark for remark in finished.remarks if "the collector was killed" in remark]) == 4
 
@@ -222,7 +222,7 @@ def test_the_launcher_is_killed(front: Front) -> None:
     assert spans_in(front.file).count == 800
 
 
-@pytest.mark.parametrize(("requests", "fits"), [(400, True), (4000, False)], ids=["fits", "fills"])
+@pytest.mark.parametrize(("requests", "fits"), [(400, True), (6000, False)], ids=["fits", "fills"])
 def test_the_collector_is_stopped_for_a_while(requests: int, fits: bool, front: Front) -> None:
     """As much as the ring takes comes late; what it can't take is counted, and told."""
     load = front.fire(requests)
