@@ -27,9 +27,10 @@ LIMIT = 600  # seconds for an installation
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """What goes before a program's command, and into its environment."""
+    """What goes before a program's command, in place of how many of its words, and into its environment."""
 
     prefix: tuple[str, ...] = ()
+    instead_of: int = 0
     environment: tuple[tuple[str, str], ...] = ()
 
 
@@ -57,7 +58,7 @@ class Peers:
         if not (venv / "bin" / "opentelemetry-instrument").exists():
             _run([sys.executable, "-m", "venv", str(venv)])
             _run([str(venv / "bin" / "pip"), "install", "--quiet", *PYTHON_PACKAGES])
-        return Peer((str(venv / "bin" / "opentelemetry-instrument"),))
+        return Peer((str(venv / "bin" / "opentelemetry-instrument"), str(venv / "bin" / "python")), 1)
 
     def _node(self) -> Peer:
         modules = self._directory / "node_modules"

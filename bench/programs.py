@@ -115,12 +115,10 @@ class Program:
                 time.sleep(_POLL)
 
     def stop(self) -> str:
-        """SIGTERM, and SIGKILL for all that doesn't heed it.
-
-        The lowest process gets it, and who started that one ends with it: strace, told itself, would leave it behind.
-        """
+        """SIGTERM, and SIGKILL for all that doesn't heed it. strace, told itself, would leave its program behind."""
         if self.process.poll() is None:
-            _send([*descendants(self.process.pid), self.process.pid][:1], signal.SIGTERM)
+            own = self.process.pid
+            _send(children(own) if self._command[0] == "strace" else [own], signal.SIGTERM)
             try:
                 self.process.wait(DEADLINE)
             except subprocess.TimeoutExpired:

@@ -10,7 +10,7 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-QUIET = 0.4  # seconds without a span after which no more are expected
+QUIET = 0.8  # seconds without a span after which no more are expected
 LIMIT = 30.0  # seconds
 
 
@@ -27,7 +27,7 @@ class Receiver:
 
             def do_POST(self) -> None:
                 sender = self.path.split("/")[1]
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.body()
                 if self.path.endswith("/v1/traces"):
                     bodies[sender].append(body if self.headers.get("Content-Encoding") != "gzip" else _unpacked(body))
                     latest[sender] = time.monotonic()
@@ -35,6 +35,17 @@ class Receiver:
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
+
+            def body(self) -> bytes:
+                """Some exporters don't tell its length before."""
+                if "Content-Length" in self.headers:
+                    return self.rfile.read(int(self.headers["Content-Length"]))
+                pieces = []
+                while size := int(self.rfile.readline().partition(b";")[0], 16):
+                    pieces.append(self.rfile.read(size))
+                    self.rfile.readline()
+                self.rfile.readline()
+                return b"".join(pieces)
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass

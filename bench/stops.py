@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 from collections import Counter
+from contextlib import closing
 
 from pairs import Pair
 from programs import Failure, Programs, free_port, rbinder
@@ -15,10 +17,13 @@ def counted(programs: Programs, pair: Pair, back: int, requests: int) -> Counter
     """All stops, by name, of a front that is asked so often on one connection."""
     port = free_port()
     front = programs.start([*rbinder("-vv", "-x", "none", "-e", "ptrace"), *pair.command(port, back)])
-    with front.connection(port) as connection:  # no probe before it: nothing but the requests may differ
+    with closing(http.client.HTTPConnection("127.0.0.1", port)) as client:
+        client.sock = front.connection(port)  # no probe before it: nothing but the requests may differ
         for number in range(requests):
-            connection.sendall(b"GET /work?id=%d HTTP/1.1\r\nHost: front\r\n\r\n" % number)
-            if not connection.recv(65536).startswith(b"HTTP/1.1 200"):
+            client.request("GET", f"/work?id={number}")
+            with client.getresponse() as answer:
+                answer.read()
+            if answer.status != 200:
                 raise Failure(f"{pair.name} doesn't answer")
         said = re.search(r"\d+ stops: (.*)", front.stop())
     if said is None:

@@ -88,14 +88,16 @@ def start(programs: Programs, pair: Pair, back: int, receiver: Receiver, peers: 
             "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint(way),
             "OTEL_METRICS_EXPORTER": "none",
             "OTEL_LOGS_EXPORTER": "none",
+            "OTEL_BSP_SCHEDULE_DELAY": "500",  # less than the receiver's quiet: else spans are counted a round too late
         }
+        command = pair.command(port := free_port(), back)
         before = _STRACE if way == STRACE else rbinder("-q", "-x", "otlp", "-e", engine) if engine else []
         if way == UNSAMPLED:
             extra["OTEL_TRACES_SAMPLER"] = "always_off"
         if way == PEER and peer is not None:
             before, extra = list(peer.prefix), extra | dict(peer.environment)
-        port = free_port()
-        program = programs.start([*before, *pair.command(port, back)], port, **extra)
+            command = command[peer.instead_of :]
+        program = programs.start([*before, *command], port, **extra)
         fronts[way] = Front(way, port, program, engine)
     return fronts
 

@@ -64,34 +64,35 @@ struct sending {
     u32 tid, process, era;
 };
 
+/* Three parts, each beginning a cache line: what is read by every call, what its threads take from each other, the rest. */
 struct agent {
-    /* what every call looks at */
-    u64 *table;
-    u32 covered; /* descriptors of the table; 0: not started, or nothing is followed */
+    _Alignas(64) u64 *table;
+    u32 covered;   /* descriptors of the table; 0: not started, or nothing is followed */
     u32 status;
-    /* the lock */
-    u32 owner;       /* tid; 0: free */
-    u32 borrowers;   /* children that run in this memory, or may do */
-    uintptr_t frame; /* of the owner; all ones: not known yet */
-    u64 turns;       /* how often it was left */
-    u64 stuck_turns, stuck_since; /* when it could not be had, and how often it had been left then */
-    u64 *process;    /* in a page that a forked child finds empty: the pid */
-    /* the process */
-    u32 pid, parent;
-    u32 epoch;       /* forks so far: its parents' included */
-    u32 era;         /* mappings so far */
-    u32 highest;     /* descriptor ever entered */
-    u32 connections; /* made so far: part of their identity */
-    bool told, silent;
+    u32 borrowers; /* children that run in this memory, or may do */
+    u32 pid;
+    u64 *process;  /* in a page that a forked child finds empty: the pid */
     struct shared *shared;
-    struct propagation propagation;
-    struct random random;
-    struct group *group;
     struct connection *all;
-    struct connection *working; /* what the lock's owner is at */
+    struct group *group;
+    u32 epoch;     /* forks so far: its parents' included */
+    u32 era;       /* mappings so far */
+    /* the lock, and what is changed under it */
+    _Alignas(64) uintptr_t frame; /* of the owner; all ones: not known yet */
+    u32 owner;                    /* tid; 0: free */
+    u32 connections;              /* made so far: part of their identity */
+    u64 turns;                    /* how often it was left */
+    struct connection *working;   /* what the lock's owner is at */
+    struct random random;
+    /* the process */
+    _Alignas(64) struct propagation propagation;
+    u64 stuck_turns, stuck_since; /* when the lock could not be had, and how often it had been left then */
+    u32 parent;
+    u32 highest; /* descriptor ever entered */
+    bool told, silent;
     u64 image_time;
     u32 image_size;
-    u8 *image;       /* the middle of the PROCESS record */
+    u8 *image; /* the middle of the PROCESS record */
 };
 extern struct agent agent;
 
