@@ -57,8 +57,12 @@ def parse_request(head: bytes) -> Request | None:
     """The request of a head; None for an empty one, which stands for a request that was never seen."""
     if not head.strip():
         return None
-    head = _ended(head)
-    return ordinary_request(head) or strict_request(head) or _loose_request(head)
+    found = _requests.get(head)
+    if found is None:
+        whole = _ended(head)
+        found = ordinary_request(whole) or strict_request(whole) or _loose_request(whole)
+        _remember(_requests, head, found)
+    return found
 
 
 def parse_response(head: bytes) -> Response | None:
@@ -73,6 +77,7 @@ def parse_response(head: bytes) -> Response | None:
     return found
 
 
+_requests: dict[bytes, Request] = {}
 _responses: dict[bytes, Response] = {}  # shared, as are the lists of fields: nobody changes them
 _blocks: dict[bytes, Headers] = {}
 

@@ -45,6 +45,7 @@ from rbinder.records import NO_EXCHANGE, ConnectionInfo, Side
 from rbinder.resources import Resources
 
 RANDOM_FLAG = 0x02  # W3C Trace Context level 2, section 3.2.2.5.2: the trace id's low 7 bytes are random
+DESCRIPTION_LIMIT = 2048  # exchanges whose description is kept
 PROCESS_LIMIT = 1024  # processes whose tracer is kept ready
 CLOCK_STEP = 1_000_000  # ns by which the wall clock must have moved before the offset to it is changed
 CLOCK_PERIOD = 10_000_000_000  # ns between looks at the wall clock
@@ -132,18 +133,32 @@ class Spans:
         self._resources = Resources(service_name)
         self._tracers: OrderedDict[int, Tracer] = OrderedDict()
         self._known: OrderedDict[int, Resource] = OrderedDict()
+        self._descriptions: dict[tuple[object, ...], tuple[Description, object, object, object]] = {}
         self._methods = known_methods(os.environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", ""))
 
     def emit(self, exchange: Exchange) -> None:
         """Make the exchange's span, which reaches the processors ended."""
         self._clock.refresh()
-        description = describe(exchange, self._methods)
+        description = self._described(exchange)
         start = self._clock.epoch(exchange.started)
         end = start + max(0, exchange.ended - exchange.started)
         if self._unlimited:
             self._outlet.on_end(self._made(exchange, description, start, end))
         else:
             self._run(exchange, description, start, end)
+
+    def _described(self, exchange: Exchange) -> Description:
+        """What is asked again and again over the same connection is described once (`messages` remembers heads)."""
+        request, response, connection = exchange.request, exchange.response, exchange.connection
+        key = (id(request), id(response), id(connection), exchange.side, exchange.error_type)
+        found = self._descriptions.get(key)
+        if found is None:
+            if len(self._descriptions) >= DESCRIPTION_LIMIT:
+                self._descriptions.clear()
+            description = describe(exchange, self._methods)
+            # with what the ids are of, so that they stay theirs
+            found = self._descriptions[key] = (description, request, response, connection)
+        return found[0]
 
     def _made(self, exchange: Exchange, description: Description, start: int, end: int) -> ReadableSpan:
         """What the SDK's tracer would make of it; it costs a tenth."""

@@ -7,7 +7,7 @@ Field numbers and types: opentelemetry/proto/trace/v1/trace.proto and common/v1/
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -40,6 +40,7 @@ class Encoder:
     def __init__(self) -> None:
         self._known: dict[type, dict[tuple[str, Any], bytes]] = {str: {}, int: {}}
         self._names: dict[str, bytes] = {}
+        self._blocks: dict[int, tuple[Mapping[str, Any], int, bytes]] = {}  # by the mapping's id
         self._groups: dict[Group, tuple[bytes, bytes, bytes]] = {}
         self._kinds = {kind: b"\x30" + bytes((number,)) for kind, number in KINDS.items()}
 
@@ -112,15 +113,27 @@ class Encoder:
         parts.append(_field(0x2A, span.name.encode()) if span.name else b"")
         parts.append(self._kinds[span.kind])
         parts.append(_TIMES.pack(0x39, span.start_time, 0x41, span.end_time))
-        for item in (span.attributes or {}).items():
-            known = self._known.get(item[1].__class__)  # first the type: numbers of several types are equal
-            if known is None:
-                raise Unusual
-            parts.append(known.get(item) or self._attribute(known, *item))
+        parts.append(self._attributes(span.attributes or {}))
         parts.extend(_event(event) for event in span.events)
         parts.append(_status(span))
         parts.append(_FLAGS.pack(b"\x85\x01", flags))
         return b"".join(parts)
+
+    def _attributes(self, attributes: Mapping[str, Any]) -> bytes:
+        """All of a span's; spans of what recurs have the same object (`rbinder.spans`)."""
+        found = self._blocks.get(id(attributes))
+        if found is not None and found[0] is attributes and len(attributes) == found[1]:
+            return found[2]
+        parts = []
+        for item in attributes.items():
+            known = self._known.get(item[1].__class__)  # first the type: numbers of several types are equal
+            if known is None:
+                raise Unusual
+            parts.append(known.get(item) or self._attribute(known, *item))
+        encoded = b"".join(parts)
+        self._blocks[id(attributes)] = (attributes, len(attributes), encoded)
+        _bound(self._blocks)
+        return encoded
 
     def _attribute(self, known: dict[tuple[str, Any], bytes], key: str, value: Any) -> bytes:
         if value.__class__ is str:
@@ -140,7 +153,7 @@ class Encoder:
         return encoded
 
 
-def _bound(table: dict[Any, bytes]) -> None:
+def _bound(table: dict[Any, Any]) -> None:
     if len(table) > REMEMBERED:
         table.clear()
 

@@ -67,6 +67,14 @@ def test_numbers_of_several_types_are_not_confused() -> None:
         assert ENCODER.request([span]) == encode_spans([span])
 
 
+def test_attributes_that_spans_share() -> None:
+    one, other, *_ = shop_trace()
+    other._attributes = one._attributes
+    assert ENCODER.request([one, other, one]) == encode_spans([one, other, one])
+    other._attributes = dict(one._attributes or {}) | {"x": 1}
+    assert ENCODER.request([one, other]) == encode_spans([one, other])
+
+
 def test_our_own_spans_are_not_left_to_the_sdk() -> None:
     made = shop_trace()
     try:

@@ -45,6 +45,22 @@ def test_the_span_is_what_was_decided() -> None:
     assert (span.instrumentation_scope.name, span.instrumentation_scope.version) == ("rbinder", __version__)
 
 
+def test_what_recurs_is_told_apart_by_all_that_differs() -> None:
+    """A description is kept for the same heads over the same connection; nothing of another exchange gets into it."""
+    peers = [ConnectionInfo(Side.SERVER, f"192.0.2.{last}", 40000, "127.0.0.1", 8080) for last in (7, 8)]
+    heads = [b"GET /%d HTTP/1.1\r\nHost: shop\r\n\r\n" % path for path in (1, 2)]
+    answers = [b"HTTP/1.1 %d OK\r\nContent-Length: 2\r\n\r\n" % status for status in (200, 503)]
+    ways = [(head, answer, peer) for head in heads for answer in answers for peer in peers]
+    once = [emitted(exchange(head, answer, connection=peer))[0].attributes for head, answer, peer in ways]
+    assert len({repr(sorted((each or {}).items())) for each in once}) == len(ways)
+    twice = emitted(*(exchange(head, answer, connection=peer) for head, answer, peer in ways * 2))
+    assert [span.attributes for span in twice] == once * 2
+    failed = emitted(
+        exchange(heads[0]), exchange(heads[0], error_type="timeout"), exchange(heads[0], answer=None, error_type="x")
+    )
+    assert [(span.attributes or {}).get("error.type") for span in failed] == [None, "timeout", "x"]
+
+
 def test_a_root_keeps_its_flags_and_state_too() -> None:
     (span,) = emitted(exchange(flags=3, state="a=b"))
     assert span.context is not None
