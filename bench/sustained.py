@@ -1,6 +1,6 @@
 """A fixed rate for a minute: no failed request, and every span either delivered or counted as lost.
 
-Run by itself: `python bench/sustained.py [RATE [SECONDS]]`.
+Run by itself: `python bench/sustained.py [RATE [SECONDS]]`; a rate of 0 is as fast as it goes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def measure(directory: Path, rate: int, seconds: int) -> list[str]:
             RBINDER_EXIT_TIMEOUT="120",
         )
         program.connection(port).close()
-        command = [load, str(port), str(CONNECTIONS), str(seconds * 1000), str(rate)]
+        command = [load, str(port), str(CONNECTIONS), str(seconds * 1000), *([str(rate)] if rate else [])]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=seconds + DEADLINE)
         requests, elapsed, _ = (int(word) for word in done.stdout.split())
         delivered = receiver.take(NAME)  # what has waited; a stop is given less time than that may need
