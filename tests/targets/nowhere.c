@@ -64,6 +64,18 @@ static void transfers(int own, void *nowhere) {
     SAY(accept(own, nowhere, nowhere));
 }
 
+// What could be read when it was sent first can't be when it is sent again.
+static void taken_away(int own, int other, int protect) {
+    char bytes[64], *memory = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        exit(1);
+    memcpy(memory + 4096, "GET / HTTP/1.1\r\n", 16);
+    SAY(send(own, memory + 4096, 16, 0));
+    SAY(recv(other, bytes, sizeof bytes, 0));
+    SAY(protect ? mprotect(memory, 8192, PROT_NONE) : munmap(memory, 8192));
+    SAY(send(own, memory + 4096, 16, MSG_NOSIGNAL));
+}
+
 static void others(void *nowhere) {
     char *strings[] = {nowhere, NULL};
     SAY(prctl(PR_SET_NAME, nowhere));
@@ -71,6 +83,7 @@ static void others(void *nowhere) {
 #ifdef SYS_clone3
     SAY(syscall(SYS_clone3, nowhere, 64L));
 #endif
+    if (!nowhere) return; // no environment is a good one
     SAY(execve(nowhere, strings + 1, strings + 1));
     SAY(execve("/bin/true", strings + 1, nowhere));
     SAY(execve("/bin/true", strings + 1, strings));
@@ -98,6 +111,9 @@ int main(void) {
     for (int i = 0; i < 3; i++)
         others(places[i]);
     streams();
+    int more, further = connected(&more);
+    taken_away(further, more, 0);
+    taken_away(further, more, 1);
     SAY(recv(other, bytes, sizeof bytes, MSG_DONTWAIT)); // nothing but what was to be sent
     printf("%s\n", bytes);
     return 0;

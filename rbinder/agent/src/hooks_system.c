@@ -8,6 +8,7 @@
 #include "ring.h"
 #include "transfer.h"
 
+#define CAN_BE_READ 1  /* asm-generic/mman-common.h, PROT_READ */
 #define DEEP_BINDING 8 /* dlfcn.h, RTLD_DEEPBIND: it would take the hooks away from what is loaded */
 
 /* In strict mode any call but four kills; with a filter, any may. */
@@ -37,6 +38,22 @@ HOOKED int prctl(int option, ...) {
 /* A tail call: the loader looks at who called it, to find that one's own search path. */
 HOOKED void *dlopen(const char *path, int flags) {
     return NEXT(dlopen)(path, flags & ~DEEP_BINDING);
+}
+
+/* -- memory that may not be read any more */
+
+HOOKED int munmap(void *at, size_t size) {
+    int result = NEXT(munmap)(at, size);
+    if (result == 0)
+        readable_forget(at, size);
+    return result;
+}
+
+HOOKED int mprotect(void *at, size_t size, int protection) {
+    int result = NEXT(mprotect)(at, size, protection);
+    if (result == 0 && !(protection & CAN_BE_READ))
+        readable_forget(at, size);
+    return result;
 }
 
 /* -- by number */

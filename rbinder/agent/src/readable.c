@@ -1,6 +1,6 @@
 /* Whether the program's memory may be read: the kernel answers EFAULT to an address that nobody has, and so must we.
  *
- * A page that was found to be there once is taken to be there still; who unmaps a buffer doesn't send it again. Of a large
+ * A page that was found to be there once is taken to be there still, until the C library is asked to take it away. Of a large
  * buffer its beginning and its end are asked for: what lies between is skipped, but for exotic framing. Programs that have
  * confined themselves are taken at their word.
  */
@@ -32,6 +32,22 @@ static bool has_page(u64 page) {
 
 bool is_readable(const void *at, u64 size) {
     return readable_size(at, size) == size;
+}
+
+static void forget_page(u64 page) {
+    u64 expected = page;
+    __atomic_compare_exchange_n(&known[page % KNOWN], &expected, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+void readable_forget(const void *at, u64 size) {
+    u64 first = (u64)(uintptr_t)at >> PAGE_SHIFT, last = ((u64)(uintptr_t)at + size - 1) >> PAGE_SHIFT;
+    if (last - first < KNOWN) {
+        for (u64 page = first; page <= last; page++)
+            forget_page(page);
+        return;
+    }
+    for (u32 i = 0; i < KNOWN; i++)
+        __atomic_store_n(&known[i], 0, __ATOMIC_RELAXED);
 }
 
 bool is_still_readable(const void *at, u64 size) {

@@ -13,6 +13,7 @@ u64 monotonic(void); /* CLOCK_MONOTONIC, ns: the vDSO's, else the call */
 
 /* readable.c: whether a call of the program's may read there. */
 bool is_readable(const void *at, u64 size);
+void readable_forget(const void *at, u64 size); /* it was unmapped, or protected */
 u64 readable_size(const void *at, u64 size); /* so many bytes of it */
 bool is_still_readable(const void *at, u64 size); /* whatever was found before: it may have been unmapped since */
 
