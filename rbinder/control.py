@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import os
 import signal
 import socket
 import struct
 
 DOORBELL = signal.SIGUSR2  # sent to the tracer: there is a message
 _MESSAGE = struct.Struct("<iiii")
+
+
+def exit_code(status: int) -> int:
+    """What a shell makes of the status that waitpid(2) tells of an ended process: its own, or 128 + n for a signal."""
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
 class Control(enum.IntEnum):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 
 # linux/prctl.h
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+
+SI_USER = 0  # asm-generic/siginfo.h: sent by kill(2); what the kernel itself sends is positive
+_SIGNAL_RECORD = struct.Struct("<IiiI112x")  # struct signalfd_siginfo: signo, errno, code, pid, ...
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -40,3 +44,12 @@ def signalfd(signals: frozenset[int]) -> int:
     if descriptor < 0:
         raise failure()
     return descriptor
+
+
+def read_signals(descriptor: int) -> list[tuple[int, int, int]]:
+    """(number, si_code, sender's process id) of some that are pending at a descriptor of signalfd's; []: none is."""
+    try:
+        data = os.read(descriptor, _SIGNAL_RECORD.size * 16)
+    except BlockingIOError:
+        return []
+    return [(number, code, sender) for number, _, code, sender in _SIGNAL_RECORD.iter_unpack(data)]

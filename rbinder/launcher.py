@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import signal
-import struct
 import time
 from collections.abc import Callable
 from select import POLLIN, poll
@@ -22,11 +21,9 @@ from rbinder.config import Config
 from rbinder.control import DOORBELL, Control, Link
 from rbinder.errors import CommandNotExecutable, CommandNotFound, EngineUnavailable
 from rbinder.inheritance import inherit
-from rbinder.kernel import PR_SET_PDEATHSIG, prctl, signalfd
+from rbinder.kernel import PR_SET_PDEATHSIG, SI_USER, prctl, read_signals, signalfd
 
 _CAN_ASK = os.access in os.supports_effective_ids
-_SI_USER = 0  # asm-generic/siginfo.h: sent by kill(2); what the kernel itself sends is positive
-_SIGNAL_RECORD = struct.Struct("<IiiI112x")  # struct signalfd_siginfo: signo, errno, code, pid, ...
 _TRACER_KILLED = "the tracer was killed, and the program with it (its calls can't go on without a tracer)"
 COLLECTOR_KILLED = "the collector was killed: the spans it had not exported are lost"
 
@@ -222,11 +219,7 @@ class Launcher:
     # -- signals
 
     def _take_signals(self) -> None:
-        try:
-            data = os.read(self._signals, _SIGNAL_RECORD.size * 16)
-        except BlockingIOError:
-            return
-        for number, _, code, sender in _SIGNAL_RECORD.iter_unpack(data):
+        for number, code, sender in read_signals(self._signals):
             if number == signal.SIGCHLD:
                 self._reap()
             if self._is_for_the_program(number, code, sender):
@@ -238,7 +231,7 @@ class Launcher:
 
     def _is_for_the_program(self, number: int, code: int, sender: int) -> bool:
         """What a terminal sends goes to the whole process group: the program has got it already."""
-        if code <= _SI_USER:
+        if code <= SI_USER:
             return sender not in (self._engine, os.getpid())
         # but a hang-up goes to the session's leader alone (credentials(7)): the program would be that without us
         return number in (signal.SIGHUP, signal.SIGCONT) and os.getsid(0) == os.getpid()

@@ -14,6 +14,15 @@ def status(pid: int) -> dict[str, str]:
         return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
 
 
+def stat_fields(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat (proc(5)) from the third, the state, on. Raises OSError.
+
+    The second is the process's name, in which there may be anything.
+    """
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].decode("ascii").split()
+
+
 def is_privileged() -> bool:
     """Whether a setuid program keeps its privilege below us: CAP_SYS_PTRACE is in force (execve(2))."""
     return bool(int(status(os.getpid())["CapEff"], 16) >> _CAP_SYS_PTRACE & 1)

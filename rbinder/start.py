@@ -20,6 +20,14 @@ def environment() -> dict[bytes, bytes]:
     return {name: value for name, _, value in pairs}
 
 
+def let_go(*descriptors: int) -> None:
+    """Standard streams of ours lead nowhere from now on."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in descriptors:
+        os.dup2(null, descriptor)
+    os.close(null)
+
+
 class Start:
     """A child that waits to be released and then executes the command."""
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from rbinder.records import VERSION as RECORD_VERSION
+
 MAGIC = int.from_bytes(b"RBINDER1", "little")
 VERSION = 1
 HEADER_SIZE = 65536  # bytes before the ring's data
@@ -41,7 +43,6 @@ SLOT_FREE, SLOT_COMMITTED, SLOT_PADDING = 0, 1, 2
 _FIXED = struct.Struct("<QIIII16s24x")  # magic, version, size, refused, -, token
 # capacity, propagators, sampler, sampler_bound, record_version, verbosity, pid_namespace
 _SETTINGS = struct.Struct("<QIIQIIQ")
-_RECORD_VERSION = 1
 _LONGEST = (1 << 64) - 1
 
 
@@ -80,7 +81,7 @@ def initial(settings: Settings) -> bytes:
         settings.propagators,
         sampler,
         bound,
-        _RECORD_VERSION,
+        RECORD_VERSION,
         verbosity,
         settings.pid_namespace,
     )
@@ -93,7 +94,7 @@ def parse(header: bytes | memoryview) -> Settings:
         raise Mismatch(f"the shared memory is of version {version}: expected version {VERSION}")
     settings = _SETTINGS.unpack_from(header, CAPACITY_AT)
     capacity, propagators, sampler, bound, record_version, verbosity, pid_namespace = settings
-    if record_version != _RECORD_VERSION or size != HEADER_SIZE + capacity or capacity & (capacity - 1):
+    if record_version != RECORD_VERSION or size != HEADER_SIZE + capacity or capacity & (capacity - 1):
         raise Mismatch("the shared memory's settings contradict each other")
     bound = bound + 1 if sampler & SAMPLE_ALL else bound
     return Settings(token, propagators, bound, bool(sampler & PARENT_BASED), verbosity, capacity, pid_namespace)

@@ -23,15 +23,13 @@ from rbinder.agent.carried import carrying
 from rbinder.agent.place import Place
 from rbinder.agent.shared import Shared
 from rbinder.config import Config
-from rbinder.control import Control, Link
+from rbinder.control import Control, Link, exit_code
 from rbinder.inheritance import Inherited
-from rbinder.kernel import PR_SET_CHILD_SUBREAPER, PR_SET_NAME, libc, prctl, signalfd
-from rbinder.privilege import status
-from rbinder.start import Start, environment
+from rbinder.kernel import PR_SET_CHILD_SUBREAPER, PR_SET_NAME, SI_USER, libc, prctl, read_signals, signalfd
+from rbinder.privilege import stat_fields, status
+from rbinder.start import Start, environment, let_go
 
-_SIGNAL_RECORD = struct.Struct("<IiiI112x")  # struct signalfd_siginfo: signo, errno, code, pid, ...
 _PTRACE_CONT = 7  # linux/ptrace.h
-_SI_USER = 0  # asm-generic/siginfo.h: sent by kill(2); what the kernel itself sends is positive
 _CREDENTIALS = struct.Struct("<iII")  # struct ucred: pid, uid, gid
 _HELD = 0.05  # seconds: whoever signals processes one by one (pkill) may come to the launcher before it comes to us
 _GENERATIONS = 4096  # of processes between the keeper and a descendant that asks for the memory
@@ -80,7 +78,7 @@ class Keeper:
             self._link.send(Control.FAILED, number)
             return False
         self._link.send(Control.STARTED, self._root)
-        _let_go((0, 1))  # the program's pipes end when the program closes them
+        let_go(0, 1)  # the program's pipes end when the program closes them
         return True
 
     def _listen(self) -> socket.socket | None:
@@ -123,11 +121,10 @@ class Keeper:
 
     def _note(self, signals: int) -> None:
         """Take our own copies of what was sent to others as well."""
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                for number, _, code, sender in _SIGNAL_RECORD.iter_unpack(os.read(signals, _SIGNAL_RECORD.size * 16)):
-                    if number != signal.SIGCHLD or code <= _SI_USER:
-                        self._canary.sent((number, code, sender))
+        while taken := read_signals(signals):
+            for number, code, sender in taken:
+                if number != signal.SIGCHLD or code <= SI_USER:
+                    self._canary.sent((number, code, sender))
 
     def _nobody_reads(self, events: int) -> None:
         """Launcher and collector are gone: nobody will ever take another record."""
@@ -161,9 +158,8 @@ class Keeper:
             self._link.send(Control.STOPPED, number)
 
     def _exited(self, status: int) -> None:
-        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
         self._root = 0
-        self._link.send(Control.EXITED, code, int(_has_children()))
+        self._link.send(Control.EXITED, exit_code(status), int(_has_children()))
 
     def _kill_all(self) -> None:
         for pid in descendants(os.getpid()):
@@ -175,7 +171,7 @@ class Keeper:
         for message in self._link.take():
             if message is None:  # the launcher has ended: who reads its output gets the end when the program closes it
                 self._poll.unregister(self._link.descriptor)
-                _let_go((2,))
+                let_go(2)
                 return
             kind, (number, code, sender) = message
             if kind is Control.SIGNAL:
@@ -184,7 +180,7 @@ class Keeper:
                 if self._is_stopped():
                     self._link.send(Control.STILL_STOPPED, number)
             elif kind is Control.DETACHED:
-                _let_go((2,))
+                let_go(2)
             elif kind is Control.CONTAINER_ENDS:
                 self._ending = True
                 self._kill_all()
@@ -233,19 +229,11 @@ def _resemble(path: str, command: tuple[str, ...]) -> None:
     with contextlib.suppress(OSError, ValueError, IndexError):
         name = ctypes.create_string_buffer(os.fsencode(os.path.basename(path))[:15])
         prctl(PR_SET_NAME, ctypes.addressof(name))
-        with open("/proc/self/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
+        fields = stat_fields(os.getpid())
         start, end = int(fields[45]), int(fields[46])  # arg_start and arg_end, proc(5)
         words = b"\0".join(map(os.fsencode, ("keeper of " + command[0], *command[1:])))
         if 0 < start < end:
             ctypes.memmove(start, words[: end - start - 1].ljust(end - start, b"\0"), end - start)
-
-
-def _let_go(descriptors: tuple[int, ...]) -> None:
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in descriptors:
-        os.dup2(null, descriptor)
-    os.close(null)
 
 
 def _kill(pid: int, number: int) -> None:
@@ -268,10 +256,9 @@ def _has_living_children() -> bool:
 def _parent(pid: int) -> tuple[int, str]:
     """(its parent, its state) of a process; (0, "Z") where it is gone."""
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
-        return int(fields[1]), fields[0]
-    except (OSError, ValueError, IndexError):
+        state, parent, *_ = stat_fields(pid)
+        return int(parent), state
+    except (OSError, ValueError):
         return 0, "Z"
 
 

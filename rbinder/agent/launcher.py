@@ -13,7 +13,7 @@ from rbinder.agent.keeper import Keeper
 from rbinder.agent.shared import Shared
 from rbinder.channel import open_pipe
 from rbinder.config import Config
-from rbinder.control import Link
+from rbinder.control import Link, exit_code
 from rbinder.errors import EngineUnavailable
 from rbinder.inheritance import inherit
 from rbinder.kernel import PR_SET_CHILD_SUBREAPER, prctl
@@ -115,7 +115,7 @@ class AgentLauncher(Launcher):
 
     def _orphan_ended(self, pid: int, status: int) -> None:
         if pid == self._root and self._status is None:
-            self._status = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+            self._status = exit_code(status)
 
     def _end(self, status: int) -> int:
         os.close(self._records)

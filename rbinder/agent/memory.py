@@ -24,11 +24,7 @@ class SharedMemory:
 
     def detach(self) -> None:
         """Nobody will take records any more: agents write none from now on."""
-        self._number(contract.DETACHED, 4)[:] = (1).to_bytes(4, "little")
-
-    def attach(self) -> None:
-        """Somebody takes records."""
-        self._number(contract.DETACHED, 4)[:] = bytes(4)
+        self._map[contract.DETACHED : contract.DETACHED + 4] = (1).to_bytes(4, "little")
 
     @property
     def head(self) -> int:
@@ -53,6 +49,3 @@ class SharedMemory:
 
     def _read(self, offset: int, size: int) -> int:
         return int.from_bytes(self._map[offset : offset + size], "little")
-
-    def _number(self, offset: int, size: int) -> memoryview:
-        return memoryview(self._map)[offset : offset + size]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from rbinder.agent.contract import MADE_UP
 from rbinder.agent.memory import SharedMemory
 from rbinder.agent.ring import Mark
+from rbinder.privilege import stat_fields
 from rbinder.records import (
     ConnectFailed,
     ConnectionInfo,
@@ -210,12 +211,11 @@ class Watch:
 def birth(pid: int) -> int:
     """When the process was started (ticks since boot); 0: it is no more, or only its zombie is left."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+        fields = stat_fields(pid)
     except OSError:
         return 0
     # proc(5): state, num_threads, starttime. A first thread that has ended is no zombie while others run.
-    return 0 if fields[0] in (b"Z", b"X") and int(fields[17]) <= 1 else int(fields[19])
+    return 0 if fields[0] in ("Z", "X") and int(fields[17]) <= 1 else int(fields[19])
 
 
 def _record(kind: Kind, now: int, payload: Payload) -> Record:

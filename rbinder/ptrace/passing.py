@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rbinder.kernel import SI_USER
+
 Identity = tuple[int, int, int]  # number, si_code, sender
 REMEMBERED = 64  # signals of each kind
 SAME = 2.0  # seconds within which both copies arrive
-_SI_USER = 0  # asm-generic/siginfo.h: sent by kill(2)
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class Passing:
     def arriving(self, identity: Identity) -> bool:
         """The program is about to get a signal; whether it shall."""
         number, code, sender = identity
-        if sender == self._own and code == _SI_USER:
+        if sender == self._own and code == SI_USER:
             self._note_arrival(number)
             return True
         passed = self._take(self._passed, identity)

@@ -13,7 +13,7 @@ from rbinder.binder.sampling import create as create_sampler
 from rbinder.bpf.program import AUDIT_ARCH, build
 from rbinder.channel import Sink
 from rbinder.config import Config
-from rbinder.control import DOORBELL, Control, Link
+from rbinder.control import DOORBELL, Control, Link, exit_code
 from rbinder.inheritance import Inherited
 from rbinder.kernel import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
 from rbinder.privilege import gains_privilege, is_privileged, status
@@ -23,7 +23,7 @@ from rbinder.ptrace.engine import Engine
 from rbinder.ptrace.loop import Loop, Observer
 from rbinder.ptrace.passing import Passing
 from rbinder.ptrace.subscriptions import SUBSCRIPTIONS
-from rbinder.start import Start, environment
+from rbinder.start import Start, environment, let_go
 
 
 class Tracer(Observer):
@@ -56,7 +56,7 @@ class Tracer(Observer):
         if self._config.seccomp:
             program = build(architecture, engine.numbers, SUBSCRIPTIONS)
         start.release(program, engine.numbers["seccomp"])
-        _let_go_of_the_terminal()
+        let_go(0, 1)  # the program's pipes end when the program closes them
         self._loop = Loop(engine, start.pid, bool(program), self, AUDIT_ARCH[architecture])
         self._loop.run()
         self._finish(engine)
@@ -89,7 +89,7 @@ class Tracer(Observer):
         say(f"{reason}: the program runs untraced (`rbinder --check` tells more)")
         start.release(b"", 0)
         self.started()
-        _let_go_of_the_terminal()
+        let_go(0, 1)  # the program's pipes end when the program closes them
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
@@ -128,8 +128,7 @@ class Tracer(Observer):
         if self._start is not None and (number := self._start.outcome()[1]):
             self._link.send(Control.FAILED, number)
             return
-        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
-        self._link.send(Control.EXITED, code, remaining)
+        self._link.send(Control.EXITED, exit_code(status), remaining)
 
     def stopped(self, signal_number: int) -> None:
         """The program was stopped: so is the launcher."""
@@ -154,7 +153,7 @@ class Tracer(Observer):
             elif kind is Control.IS_IT_STOPPED:
                 self._confirm_stop(number)
             elif kind is Control.DETACHED:
-                _let_go_of_stderr()
+                let_go(2)
             elif kind is Control.CONTAINER_ENDS:
                 self._kill_all()
 
@@ -205,17 +204,3 @@ def _tracer_of_ours() -> str:
             return f"{file.read().strip()} (process {pid})"
     except OSError:
         return f"process {pid}"
-
-
-def _let_go_of_the_terminal() -> None:
-    """The program's pipes end when the program closes them."""
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(null, 1)
-    os.close(null)
-
-
-def _let_go_of_stderr() -> None:
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 2)
-    os.close(null)

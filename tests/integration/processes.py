@@ -129,6 +129,14 @@ def memory(keeper: int) -> int:
     raise AssertionError("the keeper has no shared memory")
 
 
+def name(pid: int) -> str:
+    """What it executes, as proc(5) has it in comm; "" where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().rstrip()
+    except OSError:
+        return ""
+
+
 def state(pid: int) -> str:
     """As proc(5) has it: "T" is stopped, "Z" ended; nobody need have waited for it."""
     try:

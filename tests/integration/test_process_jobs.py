@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Rbinder, clean_environment
-from processes import UNFILTERED, UNSENT, below
+from harness import Rbinder, clean_environment, until
+from processes import UNFILTERED, UNSENT, below, children, name, state
 from terminal import Terminal
 
 CONTROL_C, CONTROL_D, CONTROL_Z = "\x03", "\x04", "\x1a"
@@ -36,9 +36,17 @@ def converse(shell: Terminal, word: str) -> None:
 
 
 def stop(shell: Terminal) -> None:
+    """Until all of the job is: who reads the terminal may be stopped later than its leader, and would take a line."""
     shell.type(CONTROL_Z)
     shell.expect("Stopped")
     shell.expect(PROMPT)
+    until(lambda: {state(pid) for pid in cats(shell.pid)} <= {"T"}, lambda: "cat is stopped")
+
+
+def cats(pid: int) -> list[int]:
+    """Of the processes below one, those that read what is typed."""
+    below_it = [pid for child in children(pid) for pid in (child, *cats(child))]
+    return [pid for pid in below_it if name(pid) == "cat"]
 
 
 def resume(shell: Terminal) -> None:

@@ -204,6 +204,7 @@ static void run_timer(int signal_number, void (*handler)(int), int microseconds)
 
 static int jump_at_any_time(void) {
     int steady = reached();
+    MUST(ask_on(steady));
     run_timer(SIGALRM, jump, 300);
     for (jumped = 0; jumped < ALARMS;) {
         int fd = reached();

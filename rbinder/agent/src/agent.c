@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "decimal.h"
 #include "exec.h"
 #include "hooks.h"
 #include "process.h"
@@ -31,17 +32,6 @@ static bool failed(long result) {
 }
 
 /* -- the shared memory */
-
-static char *append_number(char *to, u32 number) {
-    char digits[10];
-    u32 count = 0;
-    do
-        digits[count++] = (char)('0' + number % 10);
-    while (number /= 10);
-    while (count)
-        *to++ = digits[--count];
-    return to;
-}
 
 static char *append(char *to, const char *text) {
     while (*text)

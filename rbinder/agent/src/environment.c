@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "decimal.h"
 #include "exec.h"
 #include "system.h"
 
@@ -276,17 +277,6 @@ bool environment_needs(char *const *given, struct needs *needs) {
     needs->text = (u32)PRELOAD_SIZE + needs->preload_size + own.library_size + 2;
     needs->text += own.numbers_size + PLACE_LIMIT + own.library_size + 1;
     return true;
-}
-
-static char *append_number(char *to, u64 number) {
-    char digits[20];
-    u32 count = 0;
-    do
-        digits[count++] = (char)('0' + number % 10);
-    while (number /= 10);
-    while (count)
-        *to++ = digits[--count];
-    return to;
 }
 
 void environment_extend(char *const *given, const struct needs *needs, char **entries, char *text) {

@@ -69,15 +69,6 @@ struct exec_call {
     int flags;
 };
 
-static long answer(long result) {
-    if (result >= 0)
-        return result;
-    int *error = errno_pointer();
-    if (error)
-        *error = (int)-result;
-    return -1;
-}
-
 static bool failed_too_big(long result) {
     int *error = errno_pointer();
     return result == -1 && error && *error == E2BIG;
@@ -87,24 +78,24 @@ static long run_execve(const struct execution *execution, char *const *environme
     const struct exec_call *call = execution->call;
     if (NEXT(execve))
         return next.execve(call->path, call->arguments, environment);
-    return answer(raw_system_call(SYS_execve, (long)call->path, (long)call->arguments, (long)environment, 0, 0, 0));
+    return answered(raw_system_call(SYS_execve, (long)call->path, (long)call->arguments, (long)environment, 0, 0, 0));
 }
 
 static long run_execvpe(const struct execution *execution, char *const *environment) {
     const struct exec_call *call = execution->call;
-    return NEXT(execvpe) ? next.execvpe(call->path, call->arguments, environment) : answer(-ENOSYS);
+    return NEXT(execvpe) ? next.execvpe(call->path, call->arguments, environment) : answered(-ENOSYS);
 }
 
 static long run_fexecve(const struct execution *execution, char *const *environment) {
     const struct exec_call *call = execution->call;
-    return NEXT(fexecve) ? next.fexecve(call->fd, call->arguments, environment) : answer(-ENOSYS);
+    return NEXT(fexecve) ? next.fexecve(call->fd, call->arguments, environment) : answered(-ENOSYS);
 }
 
 static long run_execveat(const struct execution *execution, char *const *environment) {
     const struct exec_call *call = execution->call;
     if (NEXT(execveat))
         return next.execveat(call->fd, call->path, call->arguments, environment, call->flags);
-    return answer(raw_system_call(SYS_execveat, call->fd, (long)call->path, (long)call->arguments, (long)environment, call->flags, 0));
+    return answered(raw_system_call(SYS_execveat, call->fd, (long)call->path, (long)call->arguments, (long)environment, call->flags, 0));
 }
 
 static int exec_path(const char *path, char *const *arguments, char *const *environment) {

@@ -25,6 +25,16 @@ extern struct next next;
 #define NEXT(name) ((__typeof__(next.name))(LIKELY(next.name) ? (void *)next.name : next_find((void **)&next.name, #name)))
 void *next_find(void **place, const char *name);
 
+/* What a system call has returned, as the C library's function says it: by errno. */
+static inline long answered(long result) {
+    if (result >= 0)
+        return result;
+    int *error = errno_pointer();
+    if (error)
+        *error = (int)-result;
+    return -1;
+}
+
 /* hooks.c: looks up all of them in one go. */
 void next_prepare(void);
 

@@ -44,18 +44,11 @@ static void range_closed(u32 first, u32 last) {
             descriptor_closed((int)descriptor);
 }
 
-static int failed_with(long result) {
-    if (result >= 0)
-        return (int)result;
-    *errno_pointer() = (int)-result;
-    return -1;
-}
-
 HOOKED int close_range(unsigned first, unsigned last, int flags) {
     if (!(flags & CLOEXEC_ONLY))
         range_closed(first, last);
     if (!NEXT(close_range))
-        return failed_with(raw_system_call(__NR_close_range, first, last, flags, 0, 0, 0));
+        return (int)answered(raw_system_call(__NR_close_range, first, last, flags, 0, 0, 0));
     return NEXT(close_range)(first, last, flags);
 }
 

@@ -61,19 +61,11 @@ HOOKED int recvmmsg(int descriptor, struct mmsghdr *messages, unsigned count, in
 
 /* -- with an offset of -1 they work on sockets like readv (readv(2)); nobody is known to do it */
 
-static ssize_t by_number(long number, int descriptor, const struct iovec *vectors, int count, off_t offset, int flags) {
-    long result = raw_system_call(number, descriptor, (long)vectors, count, offset, 0, flags);
-    if (result >= 0)
-        return result;
-    *errno_pointer() = (int)-result;
-    return -1;
-}
-
 HOOKED ssize_t preadv2(int descriptor, const struct iovec *vectors, int count, off_t offset, int flags) {
     if (offset == -1)
         hands_off(descriptor);
     if (!NEXT(preadv2))
-        return by_number(__NR_preadv2, descriptor, vectors, count, offset, flags);
+        return answered(raw_system_call(__NR_preadv2, descriptor, (long)vectors, count, offset, 0, flags));
     return NEXT(preadv2)(descriptor, vectors, count, offset, flags);
 }
 

@@ -116,19 +116,11 @@ HOOKED ssize_t splice(int in, off_t *in_offset, int out, off_t *out_offset, size
     return result;
 }
 
-static ssize_t by_number(long number, int descriptor, const struct iovec *vectors, int count, off_t offset, int flags) {
-    long result = raw_system_call(number, descriptor, (long)vectors, count, offset, 0, flags);
-    if (result >= 0)
-        return result;
-    *errno_pointer() = (int)-result;
-    return -1;
-}
-
 HOOKED ssize_t pwritev2(int descriptor, const struct iovec *vectors, int count, off_t offset, int flags) {
     if (offset == -1)
         hands_off(descriptor);
     if (!NEXT(pwritev2))
-        return by_number(__NR_pwritev2, descriptor, vectors, count, offset, flags);
+        return answered(raw_system_call(__NR_pwritev2, descriptor, (long)vectors, count, offset, 0, flags));
     return NEXT(pwritev2)(descriptor, vectors, count, offset, flags);
 }
 

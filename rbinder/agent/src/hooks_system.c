@@ -60,13 +60,6 @@ HOOKED int mprotect(void *at, size_t size, int protection) {
 
 typedef long arguments[6];
 
-static long failed_with(long result) {
-    if (result >= 0)
-        return result;
-    *errno_pointer() = (int)-result;
-    return -1;
-}
-
 static long pass(long number, const long *a) {
     return NEXT(syscall)(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
@@ -156,7 +149,7 @@ static long by_number(long number, const long *a) {
     switch (number) {
     case __NR_execve:
     case __NR_execveat:
-        return failed_with(exec_raw(number, a));
+        return answered(exec_raw(number, a));
     case __NR_clone:
         return make_process(number, (u64)a[0], a);
     case __NR_clone3:

@@ -20,9 +20,7 @@ static void drop_trial(struct dialogue *dialogue, struct plan *plan) {
     plan->trial = false;
 }
 
-static void drop_turns(struct plan *plan) {
-    turn_release(plan->continued);
-    plan->continued = NULL;
+static void drop_new_turns(struct plan *plan) {
     while (plan->turns) {
         struct turn *turn = plan->turns;
         plan->turns = turn->next_planned;
@@ -30,6 +28,12 @@ static void drop_turns(struct plan *plan) {
     }
     plan->last_turn = NULL;
     plan->head_count = 0;
+}
+
+static void drop_turns(struct plan *plan) {
+    turn_release(plan->continued);
+    plan->continued = NULL;
+    drop_new_turns(plan);
 }
 
 /* Of a call that sent nothing: a rest goes back to the dialogue as it was. */
@@ -149,13 +153,7 @@ static bool plan_calls(struct dialogue *dialogue, struct plan *plan) {
 /* Nothing can be remembered of the call: only what must be sent is. */
 RARE static void plan_nothing(struct dialogue *dialogue, struct plan *plan) {
     drop_trial(dialogue, plan);
-    while (plan->turns) {
-        struct turn *turn = plan->turns;
-        plan->turns = turn->next_planned;
-        turn_release(turn);
-    }
-    plan->last_turn = NULL;
-    plan->head_count = 0;
+    drop_new_turns(plan);
     if (plan->desk)
         plan->desk->edit_count = plan->desk->carries_rest;
     dialogue_give_up(dialogue, OTHER_ERROR, plan->started);

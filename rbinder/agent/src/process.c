@@ -4,6 +4,7 @@
 #include <asm/stat.h>
 #include <linux/fcntl.h>
 
+#include "decimal.h"
 #include "report.h"
 #include "state.h"
 
@@ -111,16 +112,7 @@ u32 process_number(bool made_up) {
 }
 
 void announce_process(u64 now) {
-    u8 number[16];
-    struct text text = {number, number + sizeof number};
-    u8 digits[10];
-    u32 count = 0, parent = agent.parent;
-    put(&text, '[');
-    do
-        digits[count++] = (u8)('0' + parent % 10);
-    while (parent /= 10);
-    while (count)
-        put(&text, digits[--count]);
-    struct iovec pieces[] = {{number, (u64)(text.at - number)}, {agent.image, agent.image_size}};
+    char number[24] = "[", *end = append_number(number + 1, agent.parent);
+    struct iovec pieces[] = {{number, (u64)(end - number)}, {agent.image, agent.image_size}};
     agent.told = report_put(PROCESS, now, 0, NULL, pieces, COUNT(pieces));
 }

@@ -102,17 +102,11 @@ static bool peer_of(int descriptor, struct address *address) {
     return result == 0 && address_read(&room, size, address);
 }
 
-static bool is_stream_of_interest(int descriptor) {
-    int type = 0;
-    u32 size = sizeof type;
-    return raw_call(__NR_getsockopt, descriptor, SOL_SOCKET, SO_TYPE, (long)&type, (long)&size, 0) == 0 && type == SOCK_STREAM;
-}
-
 /* A descriptor that accept has given. `room`: the bytes its caller had for the address. */
 static void accepted(int descriptor, const struct sockaddr *address, u32 room, u32 size) {
     struct address peer;
     bool known = address && size <= room && address_read(address, size, &peer);
-    if ((u32)descriptor >= agent.covered || !(confined ? known : is_stream_of_interest(descriptor))) {
+    if ((u32)descriptor >= agent.covered || !(confined ? known : socket_type(descriptor) == SOCK_STREAM)) {
         descriptor_closed(descriptor);
         return;
     }

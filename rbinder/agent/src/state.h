@@ -44,7 +44,6 @@ struct __attribute__((aligned(64))) connection { /* as large as its place in the
     u32 epoch, born;          /* the number of forks when it was used last, and when it was made */
     u32 told;                 /* pid of the process that has told of it; 0: nobody */
     struct sending *sending;  /* a call that sends is under way */
-    u64 inode;
     u64 connect_start, connect_end, lookup_start, lookup_end;
     int error;
     u16 port;                 /* the peer's */
@@ -89,8 +88,7 @@ struct agent {
     u64 stuck_turns, stuck_since; /* when the lock could not be had, and how often it had been left then */
     u32 parent;
     u32 highest; /* descriptor ever entered */
-    bool told, silent;
-    u64 image_time;
+    bool told;
     u32 image_size;
     u8 *image; /* the middle of the PROCESS record */
 };
@@ -163,7 +161,7 @@ void descriptor_set(int descriptor, u64 entry); /* the same: opened() */
 void descriptor_closed(int descriptor);          /* takes the lock itself, where that is needed */
 void closed(int descriptor);                     /* with the lock held */
 void distrust(u64 entry);
-u64 inode_of(int descriptor);
+int socket_type(int descriptor); /* SOCK_, or a negated errno */
 void used(struct connection *connection);
 
 /* A call on `entry` was made; enters. NULL: it can't be followed (and is distrusted where that matters). Else leave(). */

@@ -1,7 +1,6 @@
 /* Descriptors: which of them are connections, found out when they are first used, and forgotten when they are closed. */
 #include "table.h"
 
-#include <asm/stat.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -53,6 +52,10 @@ static int number_of(int descriptor, int name) {
     return result == 0 ? value : (int)result;
 }
 
+int socket_type(int descriptor) {
+    return number_of(descriptor, SO_TYPE);
+}
+
 bool is_of_interest(int type, int domain) {
     return type == SOCK_STREAM && (domain == AF_INET || domain == AF_INET6 || domain == AF_UNIX);
 }
@@ -66,11 +69,6 @@ static bool is_untouched(int descriptor) {
     bool sent = size >= offsetof(struct tcp_info, tcpi_bytes_retrans) && info.tcpi_bytes_sent;
     return info.tcpi_state == TCP_CONNECTED && info.tcpi_bytes_acked <= 1 && !info.tcpi_bytes_received &&
            !info.tcpi_notsent_bytes && !sent;
-}
-
-u64 inode_of(int descriptor) {
-    struct stat status;
-    return raw_call(__NR_fstat, descriptor, (long)&status, 0, 0, 0, 0) == 0 ? status.st_ino : 0;
 }
 
 /* A descriptor that was found there: inherited, or passed. */
@@ -93,7 +91,7 @@ static void mark_boring(int descriptor) {
 RARE static u64 identify(int descriptor) {
     if (confined || borrows_memory())
         return BORING;
-    int type = number_of(descriptor, SO_TYPE);
+    int type = socket_type(descriptor);
     if (type == -EBADF)
         return BORING;
     int domain = type == SOCK_STREAM ? number_of(descriptor, SO_DOMAIN) : 0;
@@ -196,7 +194,6 @@ struct connection *connection_begin(int descriptor, bool known_start) {
     }
     u64 identity = (u64)reporter.pid << 32 | ++agent.connections;
     dialogue_init(&connection->dialogue, identity, agent.group, &agent.propagation, known_start);
-    connection->inode = inode_of(descriptor);
     connection->born = agent.epoch;
     descriptor_set(descriptor, entry_of(connection));
     used(connection);

@@ -341,13 +341,6 @@ static bool waits(const struct outgoing *outgoing) {
     return flags >= 0 && !(flags & O_NONBLOCK);
 }
 
-/* Else it was closed behind our back, and is another file's now. */
-static bool is_socket(int descriptor) {
-    int type;
-    u32 size = sizeof type;
-    return raw_call(__NR_getsockopt, descriptor, SOL_SOCKET, SO_TYPE, (long)&type, (long)&size, 0) != -ENOTSOCK;
-}
-
 RARE static void not_edited(struct sending *sending) {
     if (enter() != ENTERED)
         return;
@@ -387,8 +380,8 @@ ssize_t send_edited(struct sending **sending, const struct outgoing *outgoing) {
         if (!send_pieces(*sending, outgoing, &result)) {
             not_edited(*sending);
             *sending = NULL;
-            if (!is_socket(outgoing->descriptor))
-                descriptor_closed(outgoing->descriptor);
+            if (socket_type(outgoing->descriptor) == -ENOTSOCK)
+                descriptor_closed(outgoing->descriptor); /* behind our back it was closed, and is another file's now */
             return UNTOUCHED;
         }
         ssize_t told = send_end(*sending, result);
