@@ -22,6 +22,7 @@ from rbinder.records import UNREADABLE, Decoder, Kind, Note, Record
 
 if TYPE_CHECKING:
     from rbinder.agent.ring import RingInbox
+    from rbinder.agent.stencils import Early, Stencils
     from rbinder.agent.watch import Watch
     from rbinder.config import Config
     from rbinder.exchanges import Exchange, Exchanges
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 NICENESS = 5
 NICENESS_BESIDE_RING = 19  # there is room for what has to wait, and whoever fills it is not kept waiting
 BACKLOG_SHARE = 0.5  # of the exit timeout, for what is still in the inbox; the rest is the exporters'
+
+_IMAGES = (Kind.PROCESS, Kind.PROCESS_EXIT)  # a process's image changes
 
 # What a terminal or a process manager sends to the whole group: the program decides what becomes of them, and this
 # process ends with it, at the end of the pipe.
@@ -77,6 +80,8 @@ class Collector:
         self._exchanges = Exchanges()
         self._decoder = Decoder()
         self._watch: Watch | None = None
+        self._stencils: Stencils | None = None
+        self._early: Early | None = None
         self._failures: list[str] = []
         self._emitted = self._skipped = self._unmade = 0
         self._sound = True  # the stream can be read
@@ -86,7 +91,8 @@ class Collector:
     def collect(self, inbox: Inbox | RingInbox) -> None:
         """The loop of this process's life."""
         if not isinstance(inbox, Inbox):
-            self._watch = _watch(inbox, self._exchanges)
+            self._stencil(inbox)
+            self._watch = _watch(inbox, self._exchanges, self._early)
             self._decoder = Decoder(framed=True)
         gc.freeze()  # what was imported stays: no collection need look at it again
         wait: float | None = None
@@ -95,9 +101,22 @@ class Collector:
             wait = self._tick()
         now = time.monotonic()
         self._feed_backlog(inbox, now + self._config.exit_timeout * BACKLOG_SHARE)
+        if self._early is not None:
+            self._early.release()
         if self._watch is not None:
             self._take_all(self._watch.finish(time.monotonic_ns()))
         self._finish(now + self._config.exit_timeout)
+
+    def _stencil(self, inbox: RingInbox) -> None:
+        """Let what recurs take the short way, where nobody but OTLP's exporter has to see each span."""
+        from rbinder.agent.stencils import Early, Stencils
+        from rbinder.exporters.batch import BatchProcessor
+
+        only = self._exporters[0] if len(self._exporters) == 1 else None
+        if isinstance(only, BatchProcessor) and only.encoded and self._spans.unlimited:
+            self._stencils = Stencils(only.take, self._spans.epoch, only.most)
+            self._early = Early(self._stencils, self._take)
+            inbox.through = self._stencils.feed
 
     def _feed_backlog(self, inbox: Inbox | RingInbox, deadline: float) -> None:
         """What was read before the end: in spans while time allows, then only counted."""
@@ -106,6 +125,8 @@ class Collector:
             if time.monotonic() < deadline:
                 self._feed(data)
             else:
+                if self._stencils is not None:
+                    self._stencils.stop()
                 self._skipped += sum(record.kind is Kind.REQUEST_HEAD for record in self._records(data))
 
     def _feed(self, data: bytes) -> None:
@@ -138,12 +159,16 @@ class Collector:
             self._stderr.say(record.payload.text)
         else:
             self._emit(self._exchanges.feed(record))
+            if self._stencils is not None and record.kind in _IMAGES:
+                self._stencils.forget(record.pid)
 
     def _emit(self, exchanges: list[Exchange]) -> None:
         for exchange in exchanges:
             self._emitted += 1
             try:
-                self._spans.emit(exchange)
+                span = self._spans.emit(exchange)
+                if self._stencils is not None and span is not None:
+                    self._stencils.learn(exchange, span)
             except Exception:  # one exchange that can't be described must not cost all others theirs
                 self._unmade += 1
 
@@ -225,10 +250,10 @@ def _ring(source: int, memory: int) -> RingInbox:
     return RingInbox(source, SharedMemory(memory))
 
 
-def _watch(inbox: RingInbox, exchanges: Exchanges) -> Watch:
+def _watch(inbox: RingInbox, exchanges: Exchanges, early: Early | None) -> Watch:
     from rbinder.agent.watch import Watch
 
-    return Watch(inbox.memory, inbox, exchanges)
+    return Watch(inbox.memory, inbox, exchanges, early=early)
 
 
 def _repair(config: Config) -> None:

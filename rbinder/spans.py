@@ -73,7 +73,7 @@ class Clock:
         self._looked = monotonic()
 
     def epoch(self, moment: int) -> int:
-        """The wall clock's time at a monotonic one, by the offset as last seen."""
+        """The wall clock's time at a monotonic one (0: what is between the two), by the offset as last seen."""
         return moment + self._offset
 
     def refresh(self) -> None:
@@ -136,16 +136,28 @@ class Spans:
         self._descriptions: dict[tuple[object, ...], tuple[Description, object, object, object]] = {}
         self._methods = known_methods(os.environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", ""))
 
-    def emit(self, exchange: Exchange) -> None:
-        """Make the exchange's span, which reaches the processors ended."""
+    @property
+    def unlimited(self) -> bool:
+        """The SDK's limits take nothing away from a span."""
+        return self._unlimited
+
+    def epoch(self) -> int:
+        """The wall clock's nanoseconds at CLOCK_MONOTONIC's zero."""
+        self._clock.refresh()
+        return self._clock.epoch(0)
+
+    def emit(self, exchange: Exchange) -> ReadableSpan | None:
+        """Make the exchange's span, which reaches the processors ended; None where only they know it."""
         self._clock.refresh()
         description = self._described(exchange)
         start = self._clock.epoch(exchange.started)
         end = start + max(0, exchange.ended - exchange.started)
-        if self._unlimited:
-            self._outlet.on_end(self._made(exchange, description, start, end))
-        else:
+        if not self._unlimited:
             self._run(exchange, description, start, end)
+            return None
+        span = self._made(exchange, description, start, end)
+        self._outlet.on_end(span)
+        return span
 
     def _described(self, exchange: Exchange) -> Description:
         """What is asked again and again over the same connection is described once (`messages` remembers heads)."""

@@ -187,6 +187,7 @@ class Rbinder:
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.collector.endpoint(),
             "OTEL_BSP_SCHEDULE_DELAY": "100",
+            "RBINDER_EXIT_TIMEOUT": "20",  # seconds: on a busy machine a collector of low priority needs them
         }
         return clean_environment() | exporting | dict(extra or {})
 

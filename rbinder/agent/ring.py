@@ -13,6 +13,7 @@ import mmap
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rbinder.agent.memory import SharedMemory
@@ -35,11 +36,24 @@ class Mark:
     spooled: int = -1
 
 
+# Takes records from memory (address, bytes): how many bytes of it, and what take() shall give instead of them.
+Through = Callable[[int, int], tuple[int, bytes]]
+
+
+def unchanged(address: int, size: int) -> tuple[int, bytes]:
+    """All of them, as they are."""
+    return size, ctypes.string_at(address, size)
+
+
 class RingInbox:
-    """What was read from ring and pipe; to its user as `rbinder.inbox.Inbox`, but that it gives whole records."""
+    """What was read from ring and pipe; to its user as `rbinder.inbox.Inbox`, but that it gives whole records.
+
+    What comes by the ring goes `through` a function.
+    """
 
     def __init__(self, source: int, memory: SharedMemory, limit: int = LIMIT) -> None:
         self.ended = False
+        self.through: Through = unchanged
         self._source = source
         self._library = load()
         self._spool = mmap.mmap(-1, limit + SPOOL_SLACK, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -62,7 +76,7 @@ class RingInbox:
         count = self._library.pump_available(self._pump, PIECE, wait)
         if not count:
             return self._chunks.popleft() if self._chunks else b""
-        data = ctypes.string_at(self._address + self._pump.taken % self._pump.size, count)
+        count, data = self.through(self._address + self._pump.taken % self._pump.size, count)
         self._library.pump_took(self._pump, count)
         return data
 

@@ -41,6 +41,16 @@ SHARE = 200  # of the time may be spent on those looks: one part in so many
 _FRAMED = frozenset((b"content-length", b"transfer-encoding"))
 
 
+class Early(Protocol):
+    """Who has open exchanges that Exchanges don't know of (collector.py)."""
+
+    def holds(self, pid: int) -> bool: ...
+
+    def release(self, pid: int) -> None:
+        """Give Exchanges those of a process."""
+        ...
+
+
 class Stream(Protocol):
     """What is asked of the inbox (ring.py)."""
 
@@ -73,8 +83,9 @@ class Watch:
         stream: Stream,
         exchanges: Exchanges,
         born: Callable[[int], int] | None = None,
+        early: Early | None = None,
     ) -> None:
-        self._memory, self._stream, self._exchanges = memory, stream, exchanges
+        self._memory, self._stream, self._exchanges, self._early = memory, stream, exchanges, early
         self._born = born or birth
         self._processes: dict[int, int] = {}  # those announced, and what `born` said of them then
         self._dying: list[tuple[int, Mark]] = []
@@ -148,11 +159,15 @@ class Watch:
         except PermissionError:
             pass
         # a zombie, or the number is another's: only worth asking where somebody waits for the answer
-        return bool(self._exchanges.open_in_process(pid)) and self._born(pid) != (self._processes[pid] or -1)
+        asked = bool(self._exchanges.open_in_process(pid)) or (self._early is not None and self._early.holds(pid))
+        return asked and self._born(pid) != (self._processes[pid] or -1)
 
     def _buried(self, now: int) -> list[Record]:
         over = [pid for pid, mark in self._dying if self._stream.is_past(mark)]
         self._dying = [each for each in self._dying if each[0] not in over]
+        if self._early is not None:
+            for pid in over:
+                self._early.release(pid)
         return [record for pid in over for record in self._end(pid, now)]
 
     def _end(self, pid: int, now: int) -> list[Record]:

@@ -12,10 +12,12 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from rbinder.exporters.otlp_wire import EncodedSpans, Spans
 
 QUEUE_SIZE, BATCH_SIZE = 2048, 512  # spans, and seconds: the OpenTelemetry specification's defaults
 DELAY = 5.0
@@ -30,8 +32,8 @@ class Delivery(Protocol):
         """Why the last export failed, one phrase."""
         ...
 
-    def export(self, spans: Sequence[ReadableSpan]) -> bool:
-        """Deliver them all; False where some may not have arrived."""
+    def export(self, spans: Sequence[Any]) -> bool:
+        """Deliver them all, each as it was offered; False where some may not have arrived."""
         ...
 
     def hurry(self) -> None:
@@ -73,12 +75,17 @@ def number(name: str, default: int) -> int:
 
 
 class BatchProcessor(SpanProcessor):
-    """A bounded queue and a worker. offered == exported + failed + overflowed + what is still pending."""
+    """A bounded queue and a worker. offered == exported + failed + overflowed + what is still pending.
 
-    def __init__(self, delivery: Delivery, limits: Limits, name: str) -> None:
+    `encoded`: the delivery takes EncodedSpans as well.
+    """
+
+    def __init__(self, delivery: Delivery, limits: Limits, name: str, encoded: bool = False) -> None:
+        self.encoded = encoded
         self.offered = self.exported = self.failed = self.overflowed = 0
         self._delivery, self._limits, self._name = delivery, limits, name
-        self._queue: deque[ReadableSpan] = deque()
+        self._queue: deque[Spans] = deque()
+        self._size = 0  # spans in the queue
         self._in_hand = 0  # spans the worker is delivering
         self._since = 0.0  # when the oldest span in the queue came
         self._kicked = self._closing = self._given_up = self._tried_again = False
@@ -104,21 +111,35 @@ class BatchProcessor(SpanProcessor):
 
     @property
     def pending(self) -> int:
-        return len(self._queue) + self._in_hand
+        return self._size + self._in_hand
+
+    @property
+    def most(self) -> int:
+        """Spans in a batch."""
+        return self._limits.batch
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Nothing: exchanges become spans when they have ended."""
 
     def on_end(self, span: ReadableSpan) -> None:
+        self._offer(span, 1)
+
+    def take(self, spans: EncodedSpans) -> None:
+        """At most a batch of them."""
+        self._offer(spans, spans.count)
+
+    def _offer(self, spans: Spans, count: int) -> None:
         with self._changed:
-            self.offered += 1
-            if not self._has_room():
-                self.overflowed += 1
+            self.offered += count
+            if not self._has_room(count):
+                self.overflowed += count
                 return
-            if not self._queue:
+            first = not self._queue
+            if first:
                 self._since = time.monotonic()
-            self._queue.append(span)
-            if len(self._queue) in (1, self._limits.batch):
+            self._queue.append(spans)
+            self._size += count
+            if first or self._size - count < self._limits.batch <= self._size:
                 self._changed.notify_all()
 
     def tick(self, now: float) -> float | None:
@@ -154,15 +175,15 @@ class BatchProcessor(SpanProcessor):
             self._given_up = True  # what the worker still delivers arrives uncounted; nothing more is started
             self.failed += self.pending
             self._queue.clear()
-            self._in_hand = 0
+            self._size = self._in_hand = 0
 
-    def _has_room(self) -> bool:
+    def _has_room(self, count: int) -> bool:
         """Called with the lock held; may wait while the other end is known to take spans."""
         deadline = time.monotonic() + FULL_PATIENCE
-        while len(self._queue) >= self._limits.queue and self._healthy and not self._closing:
+        while self._size + count > self._limits.queue and self._healthy and not self._closing:
             if not self._changed.wait(max(0.0, deadline - time.monotonic())):
                 self._healthy = False
-        return len(self._queue) < self._limits.queue and not self._closing
+        return self._size + count <= self._limits.queue and not self._closing
 
     def _work(self) -> None:
         while batch := self._next_batch():
@@ -172,7 +193,7 @@ class BatchProcessor(SpanProcessor):
                 self._changed.notify_all()
         self._delivery.close()
 
-    def _next_batch(self) -> list[ReadableSpan]:
+    def _next_batch(self) -> list[Spans]:
         """Wait for a batch that is full, due or asked for; empty at the end."""
         with self._changed:
             while not self._is_due():
@@ -180,8 +201,12 @@ class BatchProcessor(SpanProcessor):
                     return []
                 left = self._since + self._limits.delay - time.monotonic() if self._queue else None
                 self._changed.wait(left)
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._limits.batch))]
-            self._in_hand = len(batch)
+            batch: list[Spans] = []
+            self._in_hand = 0
+            while self._queue and self._in_hand + _count(self._queue[0]) <= self._limits.batch:
+                self._in_hand += _count(self._queue[0])
+                batch.append(self._queue.popleft())
+            self._size -= self._in_hand
             self._since = time.monotonic()
             self._kicked = self._kicked and bool(self._queue)
             self._changed.notify_all()
@@ -190,10 +215,10 @@ class BatchProcessor(SpanProcessor):
     def _is_due(self) -> bool:
         if not self._queue:
             return False
-        full = len(self._queue) >= self._limits.batch
+        full = self._size >= self._limits.batch
         return full or self._kicked or self._closing or time.monotonic() >= self._since + self._limits.delay
 
-    def _deliver(self, batch: list[ReadableSpan]) -> bool:
+    def _deliver(self, batch: list[Spans]) -> bool:
         """While closing, one failure is followed by one more try at once, and that by none for all the rest."""
         if self._given_up:
             return False
@@ -209,7 +234,7 @@ class BatchProcessor(SpanProcessor):
         self._given_up = True
         return False
 
-    def _export(self, batch: list[ReadableSpan]) -> bool:
+    def _export(self, batch: list[Spans]) -> bool:
         try:
             return self._delivery.export(batch)
         except Exception:  # a bug at the other end costs its batch, not this thread and all that comes after
@@ -222,3 +247,7 @@ class BatchProcessor(SpanProcessor):
             self.failed += self._in_hand
         self._in_hand = 0
         self._healthy = delivered
+
+
+def _count(spans: Spans) -> int:
+    return spans.count if isinstance(spans, EncodedSpans) else 1

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "ring.h"
+#include "stencil.h"
 
 #define TELL(name, number) printf("%s %llu\n", name, (unsigned long long)(number))
 #define CONSTANT(name) TELL(#name, name)
@@ -40,6 +41,14 @@ static inline void tell_pump(void) {
     FIELD(pump, shortest), FIELD(pump, longest), SIZE(pump);
 }
 
+static inline void tell_stencils(void) {
+    CONSTANT(SEGMENTS), CONSTANT(STENCIL_TEXT), CONSTANT(PIECE_LITERAL), CONSTANT(PIECE_PATH), CONSTANT(PIECE_QUERY);
+    CONSTANT(PIECE_TARGET), SIZE(segment), SIZE(weave);
+    FIELD(segment, group), FIELD(segment, count), FIELD(segment, at), FIELD(segment, size);
+    FIELD(weave, epoch), FIELD(weave, passed), FIELD(weave, passed_room), FIELD(weave, passed_size), FIELD(weave, spans);
+    FIELD(weave, spans_room), FIELD(weave, most), FIELD(weave, segment_count), FIELD(weave, segments), FIELD(weave, stencils);
+}
+
 static inline int tell_layout(void) {
     CONSTANT(SHARED_MAGIC), CONSTANT(SHARED_VERSION), CONSTANT(RECORD_VERSION), CONSTANT(SHARED_HEADER);
     CONSTANT(OPEN_REQUESTS), CONSTANT(SLOT_ALIGN), CONSTANT(SLOT_MAGIC), CONSTANT(HEAD_LIMIT), CONSTANT(MAX_RECORD);
@@ -52,6 +61,7 @@ static inline int tell_layout(void) {
     tell_shared();
     tell_records();
     tell_pump();
+    tell_stencils();
     return 0;
 }
 

@@ -12,7 +12,7 @@ import pytest
 from native import build
 
 from rbinder import records
-from rbinder.agent import contract, pump
+from rbinder.agent import contract, pump, stencils
 
 # names in contract.h, and what Python says
 NUMBERS = {
@@ -36,6 +36,12 @@ NUMBERS = {
     "SLOT_FREE": contract.SLOT_FREE,
     "SLOT_COMMITTED": contract.SLOT_COMMITTED,
     "SLOT_PADDING": contract.SLOT_PADDING,
+    "SEGMENTS": stencils.SEGMENTS,
+    "STENCIL_TEXT": stencils.LONGEST,
+    "PIECE_LITERAL": stencils.LITERAL,
+    "PIECE_PATH": stencils.PATH,
+    "PIECE_QUERY": stencils.QUERY,
+    "PIECE_TARGET": stencils.TARGET,
     "SERVER": records.Side.SERVER,
     "CLIENT": records.Side.CLIENT,
     "shared.refused": contract.REFUSED,
@@ -97,8 +103,12 @@ def test_the_fields_agree(layout: dict[str, int], name: str) -> None:
     assert {field: layout[f"{name}.{field}"] for field in expected} == expected
 
 
-@pytest.mark.parametrize(("name", "twin"), [("reader", pump.Reader), ("pump", pump.Pump)])
-def test_the_collectors_structures_agree(layout: dict[str, int], name: str, twin: type[pump.Reader]) -> None:
+TWINS = {"reader": pump.Reader, "pump": pump.Pump, "segment": stencils.Segment, "weave": stencils.Weave}
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_the_collectors_structures_agree(layout: dict[str, int], name: str) -> None:
+    twin = TWINS[name]
     assert layout[name] == ctypes.sizeof(twin)
     for field, *_ in twin._fields_:
         if field != "reserved":

@@ -1,0 +1,76 @@
+/* What the two halves of the stencils share. */
+#ifndef RBINDER_STENCIL_PARTS_H
+#define RBINDER_STENCIL_PARTS_H
+
+#include "stencil.h"
+
+#define WAYS 4u /* places that an entry may have */
+
+/* An exchange that has not ended. */
+struct held {
+    struct record record; /* its request's; pid 0: free */
+    u32 next;             /* free: index of the next one plus 1 */
+    u32 request_size, response_size;
+    u8 request[HELD_REQUEST], response[HELD_RESPONSE];
+};
+
+/* A connection. `last`: of those exchanges on it that were passed on. */
+struct link {
+    u64 connection; /* 0: free */
+    u32 held;       /* index plus 1 of the one that is held; 0: none */
+    u32 open;       /* exchanges that were passed on and have not ended */
+    u8 last[8];
+    bool used;      /* it has had an exchange, which was passed on */
+};
+
+struct request_view {
+    struct request_payload payload;
+    struct bytes method, target, path, query, rest; /* of the head */
+};
+
+struct key {
+    u64 hash, connection;
+    u32 pid, image;
+    u8 side;
+    bool asks;
+    struct bytes parts[3];
+};
+
+struct stencil {
+    u64 hash, connection;
+    u32 pid, image;
+    u32 group;
+    u32 size; /* of text; 0: free */
+    u16 sizes[3];
+    u8 side;
+    bool asks; /* the target has a query */
+    u8 heads[STENCIL_KEY];
+    u8 text[STENCIL_TEXT];
+};
+
+struct wanted {
+    u8 exchange[8];
+    struct stencil stencil; /* all but the text */
+};
+
+struct stencils {
+    u32 taken, free, turn, next_wanted;
+    u32 images[1024]; /* by pid: changes with each image */
+    u64 seen[4096];   /* hashes of what had no stencil */
+    u64 written, made; /* bytes and number of spans, in the order they came */
+    u32 groups[GROUPS], group_count;
+    struct wanted wanted[WANTED];
+    struct link links[LINKS];
+    struct stencil stencils[STENCILS];
+    struct held held[HELD];
+};
+
+bool stencil_is_sound(const u8 *text, u64 size);
+void spans_begin(struct weave *weave);
+bool spans_have_room(const struct weave *weave);
+void span_append(struct weave *weave, const struct stencil *stencil, const struct record *record, const struct request_view *view,
+                 u64 ended);
+/* Puts them in segments. */
+void spans_gather(struct weave *weave);
+
+#endif
