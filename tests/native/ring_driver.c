@@ -83,7 +83,7 @@ static void pad(struct shared *shared) {
         exit(3);
     u64 before = place.position - place.padding;
     open_slot(slot_at(shared, before), before, place.padding, (u32)getpid());
-    close_slot(slot_at(shared, before), before, SLOT_PADDING);
+    close_slot(slot_at(shared, before), before ^ SLOT_MAGIC, SLOT_PADDING);
 }
 
 static void stay(struct shared *shared, u64 length) {
@@ -93,14 +93,14 @@ static void stay(struct shared *shared, u64 length) {
     say();
     if (read(0, &go, 1) != 1)
         exit(2);
-    close_slot(slot, place.position, SLOT_COMMITTED);
+    close_slot(slot, place.position ^ SLOT_MAGIC, SLOT_COMMITTED);
 }
 
 static void raw_record(struct shared *shared, u32 size) {
     struct place place;
     struct slot *slot = stamped_slot(shared, 128, REQUEST_HEAD, &place);
     ((struct record *)(slot + 1))->size = size;
-    close_slot(slot, place.position, SLOT_COMMITTED);
+    close_slot(slot, place.position ^ SLOT_MAGIC, SLOT_COMMITTED);
 }
 
 int main(int count, char **words) {

@@ -21,48 +21,75 @@ bool report_put(u32 kind, u64 now, u64 connection, const u8 *exchange, const str
     return ring_put(reporter.shared, &record, pieces, count);
 }
 
-static void put(u32 kind, const struct dialogue *dialogue, const struct turn *turn, u64 now, const struct iovec *pieces,
-                u32 count) {
-    report_put(kind, now, dialogue->identity, turn->span.span_id, pieces, count);
+/* Begins a record about a turn, of `size` bytes of payload. NULL: it is not to be. */
+static struct record *begin(struct opened *opened, u32 kind, const struct dialogue *dialogue, const struct turn *turn, u64 now,
+                            u64 size) {
+    if (UNLIKELY(!reporter.shared))
+        return NULL;
+    struct record *record = ring_open(reporter.shared, sizeof *record + size, kind, reporter.pid, opened);
+    if (UNLIKELY(!record))
+        return NULL;
+    record->time = now;
+    record->tid = reporter.tid;
+    record->connection = dialogue->identity;
+    memcpy(record->exchange, turn->span.span_id, sizeof record->exchange);
+    return record;
+}
+
+static void put_request(struct request_payload *payload, const struct dialogue *dialogue, const struct turn *turn) {
+    static const u8 nobody[8];
+    bool remote = dialogue->side == SERVER && turn->has_parent;
+    payload->side = dialogue->side;
+    memcpy(payload->trace_id, turn->span.trace_id, sizeof payload->trace_id);
+    memcpy(payload->parent_id, turn->has_parent ? turn->parent_id : nobody, sizeof payload->parent_id);
+    payload->flags = (u16)(turn->span.flags | (remote ? REMOTE_PARENT : 0));
+    payload->started = turn->started;
 }
 
 void report_request(const struct dialogue *dialogue, const struct turn *turn, const struct head *head, u64 now) {
     announce(dialogue, now);
     const struct blob *state = turn->span.state;
-    bool remote = dialogue->side == SERVER && turn->has_parent;
-    struct request_payload payload = {
-        .side = dialogue->side,
-        .flags = (u16)(turn->span.flags | (remote ? REMOTE_PARENT : 0)),
-        .started = turn->started,
-        .state_size = state ? (u16)MIN(state->size, STATE_LIMIT) : 0,
-    };
-    memcpy(payload.trace_id, turn->span.trace_id, sizeof payload.trace_id);
-    if (turn->has_parent)
-        memcpy(payload.parent_id, turn->parent_id, sizeof payload.parent_id);
+    struct opened opened;
+    u16 state_size = UNLIKELY(state) ? (u16)MIN(state->size, STATE_LIMIT) : 0;
     u32 size = reduce_told(head, reduced, HEAD_LIMIT);
-    struct iovec pieces[] = {
-        PIECE(&payload, sizeof payload),
-        PIECE(state ? state->text : reduced, payload.state_size),
-        PIECE(reduced, size),
-    };
-    put(REQUEST_HEAD, dialogue, turn, now, pieces, COUNT(pieces));
+    u64 whole = sizeof(struct request_payload) + state_size + size;
+    struct record *record = begin(&opened, REQUEST_HEAD, dialogue, turn, now, whole);
+    if (UNLIKELY(!record))
+        return;
+    struct request_payload *payload = (struct request_payload *)(record + 1);
+    put_request(payload, dialogue, turn);
+    payload->state_size = state_size;
+    u8 *at = (u8 *)(payload + 1);
+    if (UNLIKELY(state_size))
+        memcpy(at, state->text, state_size);
+    memcpy(at + state_size, reduced, size);
+    ring_close(reporter.shared, &opened);
 }
 
 void report_response(const struct dialogue *dialogue, const struct turn *turn, const struct head *head, u64 now) {
+    struct opened opened;
     u32 size = reduce_told(head, reduced, HEAD_LIMIT);
-    struct iovec pieces[] = {PIECE(&dialogue->side, 1), PIECE(reduced, size)};
-    put(RESPONSE_HEAD, dialogue, turn, now, pieces, COUNT(pieces));
+    struct record *record = begin(&opened, RESPONSE_HEAD, dialogue, turn, now, 1 + size);
+    if (UNLIKELY(!record))
+        return;
+    u8 *at = (u8 *)(record + 1);
+    *at = dialogue->side;
+    memcpy(at + 1, reduced, size);
+    ring_close(reporter.shared, &opened);
 }
 
 void report_end(const struct dialogue *dialogue, const struct turn *turn, bool is_response, u64 body_size, u64 now) {
-    struct end_payload payload = {dialogue->side, is_response, body_size};
-    struct iovec piece = PIECE(&payload, sizeof payload);
-    put(MESSAGE_END, dialogue, turn, now, &piece, 1);
+    struct opened opened;
+    struct record *record = begin(&opened, MESSAGE_END, dialogue, turn, now, sizeof(struct end_payload));
+    if (UNLIKELY(!record))
+        return;
+    *(struct end_payload *)(record + 1) = (struct end_payload){dialogue->side, is_response, body_size};
+    ring_close(reporter.shared, &opened);
 }
 
 void report_failure(const struct dialogue *dialogue, const struct turn *turn, struct bytes error_type, u64 now) {
     struct iovec pieces[] = {PIECE(&dialogue->side, 1), PIECE(error_type.at, error_type.size)};
-    put(EXCHANGE_FAILED, dialogue, turn, now, pieces, COUNT(pieces));
+    report_put(EXCHANGE_FAILED, now, dialogue->identity, turn->span.span_id, pieces, COUNT(pieces));
 }
 
 /* -- shared.open: two requests with the same place push each other out; the elder then counts as over, which unbinds */

@@ -16,7 +16,7 @@
 /* Kept here from the first record on: another program that writes over the shared memory must not lead us out of it. */
 static u64 known_capacity;
 
-static u64 capacity_of(const struct shared *shared) {
+static inline u64 capacity_of(const struct shared *shared) {
     u64 capacity = __atomic_load_n(&known_capacity, __ATOMIC_RELAXED);
     if (LIKELY(capacity))
         return capacity;
@@ -28,20 +28,14 @@ static u64 capacity_of(const struct shared *shared) {
 }
 
 static inline struct slot *slot_at(struct shared *shared, u64 position) {
-    return (struct slot *)((u8 *)shared + SHARED_HEADER + (position & (__atomic_load_n(&known_capacity, __ATOMIC_RELAXED) - 1)));
-}
-
-static bool dropped(struct shared *shared, const struct record *header) {
-    __atomic_fetch_add(&shared->dropped, 1, __ATOMIC_RELAXED);
-    if (header->kind == REQUEST_HEAD)
-        __atomic_fetch_add(&shared->dropped_requests, 1, __ATOMIC_RELAXED);
-    return false;
+    return (struct slot *)((u8 *)shared + SHARED_HEADER + (position & (capacity_of(shared) - 1)));
 }
 
 struct place {
     u64 position; /* of the slot */
     u64 padding;  /* bytes before it, up to the ring's end */
     u64 filled;   /* bytes in use, this slot included */
+    u64 capacity;
 };
 
 /* Bytes to leave unused at the ring's end, for a slot is never cut in two. */
@@ -50,7 +44,7 @@ static inline u64 padding_before(u64 head, u64 length, u64 capacity) {
     return length <= to_end ? 0 : to_end;
 }
 
-static bool reserve(struct shared *shared, u64 length, struct place *place) {
+static inline bool reserve(struct shared *shared, u64 length, struct place *place) {
     u64 capacity = capacity_of(shared);
     u64 head = __atomic_load_n(&shared->head, __ATOMIC_RELAXED);
     for (int i = 0; i < ATTEMPTS; i++) {
@@ -67,7 +61,7 @@ static bool reserve(struct shared *shared, u64 length, struct place *place) {
         }
         /* sequentially consistent: the consumer's `sleeping` is looked at after it */
         if (LIKELY(__atomic_compare_exchange_n(&shared->head, &head, next, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))) {
-            *place = (struct place){head + padding, padding, filled};
+            *place = (struct place){head + padding, padding, filled, capacity};
             return true;
         }
     }
@@ -81,8 +75,8 @@ static void open_slot(struct slot *slot, u64 position, u64 length, u32 pid) {
 }
 
 /* Unless the consumer has given the slot up meanwhile (this process was stopped for long): then it is another's. */
-static void close_slot(struct slot *slot, u64 position, u32 state) {
-    if (LIKELY(__atomic_load_n(&slot->stamp, __ATOMIC_RELAXED) == (position ^ SLOT_MAGIC)))
+static inline void close_slot(struct slot *slot, u64 stamp, u32 state) {
+    if (LIKELY(__atomic_load_n(&slot->stamp, __ATOMIC_RELAXED) == stamp))
         __atomic_store_n(&slot->state, state, __ATOMIC_RELEASE);
 }
 
@@ -93,39 +87,60 @@ static void wake(struct shared *shared) {
         raw_wake(&shared->sleeping);
 }
 
-static void write_record(u8 *to, const struct record *header, const struct iovec *pieces, u32 count) {
-    memcpy(to, header, sizeof *header);
-    to += sizeof *header;
-    for (u32 i = 0; i < count; i++) {
-        memcpy(to, pieces[i].iov_base, pieces[i].iov_len);
-        to += pieces[i].iov_len;
+/* No room, or nobody consumes any more. */
+RARE static struct record *not_opened(struct shared *shared, u32 kind) {
+    if (!__atomic_load_n(&shared->detached, __ATOMIC_RELAXED)) {
+        __atomic_fetch_add(&shared->dropped, 1, __ATOMIC_RELAXED);
+        if (kind == REQUEST_HEAD)
+            __atomic_fetch_add(&shared->dropped_requests, 1, __ATOMIC_RELAXED);
     }
+    return NULL;
 }
 
-bool ring_put(struct shared *shared, struct record *header, const struct iovec *pieces, u32 count) {
-    if (UNLIKELY(__atomic_load_n(&shared->detached, __ATOMIC_RELAXED)))
-        return false;
+struct record *ring_open(struct shared *shared, u64 size, u32 kind, u32 pid, struct opened *opened) {
+    struct place place;
+    u64 length = (sizeof(struct slot) + size + SLOT_ALIGN - 1) & ~(u64)(SLOT_ALIGN - 1);
+    if (UNLIKELY(__atomic_load_n(&shared->detached, __ATOMIC_RELAXED) || size > MAX_RECORD || !reserve(shared, length, &place)))
+        return not_opened(shared, kind);
+    struct slot *slot = (struct slot *)((u8 *)shared + SHARED_HEADER + (place.position & (place.capacity - 1)));
+    open_slot(slot, place.position, length, pid);
+    if (UNLIKELY(place.padding)) {
+        u64 before = place.position - place.padding;
+        open_slot(slot_at(shared, before), before, place.padding, pid);
+        close_slot(slot_at(shared, before), before ^ SLOT_MAGIC, SLOT_PADDING);
+    }
+    slot->size = (u32)size;
+    *opened = (struct opened){slot, place.position ^ SLOT_MAGIC, place.filled * 2 >= place.capacity};
+    struct record *record = (struct record *)(slot + 1);
+    record->size = (u32)size;
+    record->kind = (u16)kind;
+    record->version = RECORD_VERSION;
+    record->pid = pid;
+    record->reserved = 0;
+    return record;
+}
+
+void ring_close(struct shared *shared, const struct opened *opened) {
+    close_slot(opened->slot, opened->stamp, SLOT_COMMITTED);
+    if (UNLIKELY(opened->half) && __atomic_load_n(&shared->sleeping, __ATOMIC_SEQ_CST))
+        wake(shared);
+}
+
+bool ring_put(struct shared *shared, const struct record *header, const struct iovec *pieces, u32 count) {
+    struct opened opened;
     u64 size = sizeof *header;
     for (u32 i = 0; i < count; i++)
         size += pieces[i].iov_len;
-    u64 length = (sizeof(struct slot) + size + SLOT_ALIGN - 1) & ~(u64)(SLOT_ALIGN - 1);
-    struct place place;
-    if (UNLIKELY(size > MAX_RECORD || !reserve(shared, length, &place)))
-        return dropped(shared, header);
-    header->size = (u32)size;
-    header->version = RECORD_VERSION;
-
-    struct slot *slot = slot_at(shared, place.position);
-    open_slot(slot, place.position, length, header->pid);
-    if (UNLIKELY(place.padding)) {
-        u64 before = place.position - place.padding;
-        open_slot(slot_at(shared, before), before, place.padding, header->pid);
-        close_slot(slot_at(shared, before), before, SLOT_PADDING);
-    }
-    slot->size = (u32)size;
-    write_record((u8 *)(slot + 1), header, pieces, count);
-    close_slot(slot, place.position, SLOT_COMMITTED);
-    if (UNLIKELY(place.filled * 2 >= capacity_of(shared)) && __atomic_load_n(&shared->sleeping, __ATOMIC_SEQ_CST))
-        wake(shared);
+    struct record *record = ring_open(shared, size, header->kind, header->pid, &opened);
+    if (UNLIKELY(!record))
+        return false;
+    record->time = header->time;
+    record->tid = header->tid;
+    record->connection = header->connection;
+    memcpy(record->exchange, header->exchange, sizeof record->exchange);
+    u8 *to = (u8 *)(record + 1);
+    for (u32 i = 0; i < count; to += pieces[i++].iov_len)
+        memcpy(to, pieces[i].iov_base, pieces[i].iov_len);
+    ring_close(shared, &opened);
     return true;
 }

@@ -6,12 +6,24 @@
 
 #include "contract.h"
 
-/* ring.c. Writes a record made of `header` and payload pieces; fills in header->size and version. `pid` is the slot's
- * owner. False: no room (counted in shared->dropped, and dropped_requests for a REQUEST_HEAD), or nobody consumes any
- * more. Async-signal-safe; no lock; at most one system call, a FUTEX_WAKE when a sleeping consumer has half a ring to
+/* ring.c. Async-signal-safe; no lock; at most one system call, a FUTEX_WAKE when a sleeping consumer has half a ring to
  * take. */
 extern bool ring_stays_quiet; /* no system call: a sleeping consumer isn't woken */
-bool ring_put(struct shared *shared, struct record *header, const struct iovec *pieces, u32 count);
+
+/* A record that is being written. */
+struct opened {
+    struct slot *slot;
+    u64 stamp; /* of the slot, as long as it is ours */
+    bool half; /* the ring is half full with it */
+};
+/* Reserves a record of `size` bytes, header included, in a slot of `pid`'s; size, kind, version and pid are filled in. NULL:
+ * no room (counted in shared->dropped, and dropped_requests for a REQUEST_HEAD), or nobody consumes any more. Else it is
+ * written where it lies, and closed: nothing that can sleep comes in between. */
+struct record *ring_open(struct shared *shared, u64 size, u32 kind, u32 pid, struct opened *opened);
+void ring_close(struct shared *shared, const struct opened *opened);
+/* Both: a record made of `header`, of which kind, time, pid, tid, connection and exchange count, and payload pieces. False:
+ * as NULL. */
+bool ring_put(struct shared *shared, const struct record *header, const struct iovec *pieces, u32 count);
 
 /* reader.c: the consumer's, in a library of its own that the collector loads with ctypes; plain C, no Python.
  * Moves committed records, back to back, to `out`; returns their bytes (0: none now). Slots of producers that died between
