@@ -35,6 +35,7 @@ static inline block halves_at(const u8 *at) {
 }
 static inline lanes lanes_of(block found) { return (lanes)_mm_movemask_epi8(found); }
 static inline lanes other_lanes(block found) { return (lanes)_mm_movemask_epi8(found) ^ 0xffffu; }
+static inline bool any_high(block data) { return _mm_movemask_epi8(data) != 0; } /* a byte from 0x80 on */
 static inline u32 first_lane(lanes mask) { return (u32)__builtin_ctz(mask); }
 
 #elif defined(__aarch64__)
@@ -68,6 +69,7 @@ static inline lanes lanes_of(block found) {
     return vget_lane_u64(vreinterpret_u64_u8(narrow), 0) & 0x1111111111111111u;
 }
 static inline lanes other_lanes(block found) { return lanes_of(vmvnq_u8(found)); }
+static inline bool any_high(block data) { return vmaxvq_u8(data) >= 0x80; }
 static inline u32 first_lane(lanes mask) { return (u32)__builtin_ctzll(mask) / LANE; }
 
 #else

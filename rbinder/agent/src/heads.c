@@ -21,6 +21,8 @@ static void put(struct writer *writer, const u8 *from, size_t size) {
 #define APPEND(writer, literal)                                                                                        \
     (memcpy((writer)->at, literal, sizeof(literal) - 1), (writer)->at += sizeof(literal) - 1)
 
+static inline u64 whole_blocks(u64 size) { return (size + BLOCK - 1) & ~(u64)(BLOCK - 1); }
+
 /* `size` is a multiple of a block. */
 static inline void put_whole(u8 *to, const u8 *from, size_t size) {
     for (size_t at = 0; at < size; at += BLOCK)
@@ -29,7 +31,7 @@ static inline void put_whole(u8 *to, const u8 *from, size_t size) {
 
 /* The same for what lies in front of `limit`, which may be read: whole blocks, where there is room for them. */
 static inline void put_blocks(struct writer *writer, const u8 *from, size_t size, const u8 *limit) {
-    size_t most = (size + BLOCK - 1) / BLOCK * BLOCK;
+    size_t most = whole_blocks(size);
     if (UNLIKELY((size_t)(writer->end - writer->at) < most || (size_t)(limit - from) < most)) {
         put(writer, from, size);
         return;
@@ -169,7 +171,7 @@ static void put_status(struct writer *writer, const u8 *at, const struct head *s
     APPEND(writer, "\r\n");
 }
 
-static void put_start(struct writer *writer, const u8 *at, const struct head *start, const u8 *end) {
+RARE static void put_start(struct writer *writer, const u8 *at, const struct head *start, const u8 *end) {
     if (start->status)
         put_status(writer, at, start, end);
     else
@@ -207,30 +209,50 @@ static const struct {
 
 static inline bool is_white(u8 byte) { return byte <= ' ' && (byte == ' ' || byte == '\t' || byte == '\v' || byte == '\f'); }
 
-static const u8 *behind_user(const u8 *at, const u8 *stop, const u8 *last) {
-    for (const u8 *user; (user = find_before(at, stop, last, '@')) < stop;)
+RARE static const u8 *behind_user(const u8 *at, const u8 *stop) {
+    for (const u8 *user; (user = find_byte(at, stop, '@'));)
         at = user + 1;
     return at;
+}
+
+/* Whether there may be an '@' in [at, stop); [at, end) may be read. */
+static inline bool may_have_user(const u8 *at, const u8 *stop, const u8 *end) {
+    for (; at < stop; at += BLOCK)
+        if (UNLIKELY(end - at < (s64)BLOCK) || UNLIKELY(lanes_of(same(block_at(at), '@'))))
+            return true;
+    return false;
+}
+
+/* Without the white bytes at both ends; nearly all values have one space, before them. */
+static inline void trim(const u8 **from, const u8 **to) {
+    const u8 *at = *from, *stop = *to;
+    at += LIKELY(at < stop) && *at == ' ';
+    if (UNLIKELY(at == stop) || UNLIKELY(*at <= ' ') || UNLIKELY(stop[-1] <= ' ')) {
+        while (at < stop && is_white(*at))
+            at++;
+        while (at < stop && is_white(stop[-1]))
+            stop--;
+    }
+    *from = at;
+    *to = stop;
 }
 
 /* A field of LEAVING, its value in [at, stop); [at, end) may be read. False: there is no room for it. */
 static inline bool put_field(struct writer *writer, u32 field, const u8 *at, const u8 *stop, const u8 *end) {
     const u8 *text = names[__builtin_ctz(field)].text;
     u32 name = names[__builtin_ctz(field)].size;
-    while (at < stop && is_white(*at))
-        at++;
-    while (at < stop && is_white(stop[-1]))
-        stop--;
-    if (field == FIELD_HOST)
-        at = behind_user(at, stop, last_block(at - sizeof "host", end));
-    u64 size = (u64)(stop - at), room = (u64)(writer->end - writer->at), most = (size + BLOCK - 1) / BLOCK * BLOCK;
-    if (UNLIKELY(room < size + name + 2))
-        return false;
+    trim(&at, &stop);
+    if (field == FIELD_HOST && UNLIKELY(may_have_user(at, stop, end)))
+        at = behind_user(at, stop);
+    u64 size = (u64)(stop - at), room = (u64)(writer->end - writer->at), most = whole_blocks(size);
     if (LIKELY(room >= 2 * BLOCK + most && (u64)(end - at) >= most)) {
-        block_put(writer->at, block_at(text));
-        block_put(writer->at + BLOCK, block_at(text + BLOCK));
-        put_whole(writer->at + name, at, most);
-        writer->at += name + size;
+        u8 *to = writer->at;
+        block_put(to, block_at(text));
+        block_put(to + BLOCK, block_at(text + BLOCK));
+        put_whole(to + name, at, most);
+        writer->at = to + name + size;
+    } else if (room < size + name + 2) {
+        return false;
     } else {
         put(writer, text, name);
         put(writer, at, size);
@@ -294,12 +316,46 @@ RARE u32 reduce_head(struct bytes raw, u8 *out, u32 limit) {
 
 /* -- a head that a scanner has told */
 
+/* Where a query key may be secret, so that it is worth a closer look: its first letter, with what comes before it. */
+static inline block secret_begins(block data, block next) {
+    block separators = either(either(same(data, '?'), same(data, '&')), same(data, ';'));
+    block letters = either(either(same(next, 'A'), same(next, 'X')), same(either(next, every(0x20)), 's'));
+    return both(separators, letters);
+}
+
+/* The start line as it stands, where nothing in it is to be changed. False: something may be, and nothing is written. */
+static inline bool put_plain_start(struct writer *writer, const u8 *text, const struct head *head, const u8 *end) {
+    bool response = head->status != 0;
+    u64 size = response ? head->start_size : (u64)(head->target.at - text) + head->target.size + sizeof " HTTP/1.0" - 1;
+    u64 most = whole_blocks(size);
+    block odd = every(0);
+    if (UNLIKELY((u64)(writer->end - writer->at) < most + 2) || UNLIKELY((u64)(end - text) <= most) ||
+        (!response && UNLIKELY(*head->target.at != '/')))
+        return false;
+    if (response) {
+        put_whole(writer->at, text, most);
+    } else {
+        for (u64 at = 0; at < most; at += BLOCK) { /* beyond the start line there may be anything: to be looked at, too */
+            block data = block_at(text + at);
+            odd = either(odd, either(data, secret_begins(data, block_at(text + at + 1))));
+            block_put(writer->at + at, data);
+        }
+        if (UNLIKELY(any_high(odd)))
+            return false;
+    }
+    writer->at += size;
+    *(any_u16 *)writer->at = CRLF;
+    writer->at += 2;
+    return true;
+}
+
 u32 reduce_told(const struct head *head, u8 *out, u32 limit) {
     if (UNLIKELY(!head->indexed || limit < LEAST_LIMIT))
         return reduce_head(head->raw, out, limit);
     struct writer writer = {out, out + limit - 2, head->odd};
     const u8 *text = head->raw.at, *end = text + head->raw.size;
-    put_start(&writer, text, head, end);
+    if (UNLIKELY(!put_plain_start(&writer, text, head, end)))
+        put_start(&writer, text, head, end);
     for (const struct line *line = head->lines, *behind = line + head->line_count; line < behind; line++)
         if (line->field & LEAVING && !put_field(&writer, line->field, text + line->value, text + line->end, end))
             break;
