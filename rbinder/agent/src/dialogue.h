@@ -23,7 +23,6 @@ struct turn {
     u8 parent_id[8];           /* zeros: none */
     struct request *request;   /* counted; SERVER: itself; CLIENT: what it is made for; NULL: nobody known */
     u64 started;
-    u64 errand;                /* CLIENT */
     bool has_span, has_parent, called, responded;
 };
 struct turn *turn_take(void);

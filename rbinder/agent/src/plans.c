@@ -127,12 +127,11 @@ static bool plan_call(struct dialogue *dialogue, struct plan *plan, const struct
     if (plan->head_count == 1 && plan->continued)
         return true;
     const struct head *head = &event->head;
-    u64 errand = errand_of(dialogue->peer, head);
+    u64 errand = thread_asks_errand(plan->thread) ? errand_of(dialogue->peer, head) : 0;
     struct request *cause = cause_of(dialogue, plan->thread, errand, plan->head_count == 1);
     struct turn *turn = turn_outgoing(dialogue, plan, cause, head, offset + event->insert_at);
     if (!turn)
         return false;
-    turn->errand = errand;
     turn->next_planned = NULL;
     *(plan->last_turn ? &plan->last_turn->next_planned : &plan->turns) = turn;
     plan->last_turn = turn;
@@ -233,7 +232,7 @@ static void called(struct dialogue *dialogue, struct thread *thread, struct turn
     untag(dialogue);
     rests(dialogue, NULL);
     dialogue->fresh = false;
-    thread_called(thread, turn->errand);
+    thread_called(thread, thread_keeps_errand(thread) ? errand_of(dialogue->peer, head) : 0);
     if (turn->request)
         request_waits(turn->request, 1);
     add_turn(dialogue, turn_share(turn), head, now);

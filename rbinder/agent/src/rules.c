@@ -1,6 +1,8 @@
 /* Which incoming request caused this outgoing one? The rules, as binder/rules.py numbers and explains them. */
 #include "rules.h"
 
+#include "block.h"
+
 #define TO_SPARE 2 /* connections to a peer that wait: the one about to be used, and another that nobody queues for */
 
 /* -- requests */
@@ -205,12 +207,18 @@ static bool known_errand(struct thread *thread, u64 errand) {
     return place && *place;
 }
 
+/* Of the start line up to its query; what comes behind that is longer than a word. */
 u64 errand_of(u64 peer, const struct head *head) {
     const u8 *target = head->target.at, *question = find_byte(target, target + head->target.size, '?');
-    u32 size = question ? (u32)(question - target) : head->target.size;
-    u64 hash = hash_bytes(HASH_START ^ peer, head->method);
-    hash = hash_bytes(hash, BYTES(" "));
-    hash = hash_bytes(hash, (struct bytes){target, size});
+    const u8 *at = head->method.at, *stop = question ? question : target + head->target.size;
+    u64 hash = HASH_START ^ peer;
+    for (; at < stop; at += sizeof(u64)) {
+        u64 word = *(const any_u64 *)at;
+        if (stop - at < (s64)sizeof(u64))
+            word &= (1ull << 8 * (stop - at)) - 1;
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 32;
+    }
     return hash ? hash : 1;
 }
 
@@ -279,7 +287,7 @@ struct request *thread_cause(struct thread *thread, u64 errand, u64 peer) {
 }
 
 void thread_called(struct thread *thread, u64 errand) {
-    if (!thread->serving && !thread->borrowed) {
+    if (thread_keeps_errand(thread)) {
         u64 *place = thread->errand_count < MOST_ERRANDS ? errand_place(thread, errand) : NULL;
         if (place && !*place) {
             *place = errand;

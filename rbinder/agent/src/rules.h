@@ -78,9 +78,16 @@ void thread_touch(struct thread *thread, struct request *request);
 void thread_resume(struct thread *thread, struct request *request); /* NULL: nobody known */
 /* rule 6. `thread` is new; `parent` is who made it, in the same group; or, across fork, a copy of it (`forked`). */
 void thread_inherit(struct thread *thread, struct thread *parent, bool forked);
-/* `errand` 0: not known yet (a connect). `peer` is the errand's. Borrowed pointer: share it to keep it. */
+/* `errand` 0: not known yet (a connect), or not asked for. `peer` is the errand's. Borrowed pointer: share it to keep it. */
 struct request *thread_cause(struct thread *thread, u64 errand, u64 peer);
 void thread_called(struct thread *thread, u64 errand);
+/* Whether the errand matters to thread_cause() and to thread_called(): most threads serve one request at a time. */
+static inline bool thread_asks_errand(const struct thread *thread) {
+    return thread->interleaves || thread->answered;
+}
+static inline bool thread_keeps_errand(const struct thread *thread) {
+    return !thread->serving && !thread->borrowed;
+}
 void request_finish(struct request *request, struct group *group);
 bool group_spare(struct group *group, u64 peer, int change); /* false: no room to count it */
 

@@ -25,7 +25,6 @@ static struct turn *new_turn(struct request *request, u64 started) {
     turn->span.state = NULL;
     turn->request = request_share(request);
     turn->started = started;
-    turn->errand = 0;
     turn->has_span = turn->has_parent = turn->called = turn->responded = false;
     memset(turn->parent_id, 0, sizeof turn->parent_id);
     return turn;
