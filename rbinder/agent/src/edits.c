@@ -43,7 +43,20 @@ static bool add_program(struct desk *desk, u32 *count, struct place *place, u64 
     return true;
 }
 
+/* A head in one buffer gets its lines: nearly all calls that are edited. */
+static inline u32 lay_out_one(struct desk *desk, const struct source *source) {
+    const struct edit *edit = &desk->edits[0];
+    u8 *text = source->vectors->iov_base;
+    desk->pieces[0] = (struct iovec){text, edit->at};
+    desk->pieces[1] = (struct iovec){desk->text + edit->insert, edit->size};
+    desk->pieces[2] = (struct iovec){text + edit->at, source->total - edit->at};
+    return 3;
+}
+
 u32 lay_out(struct desk *desk, const struct source *source) {
+    if (LIKELY(desk->edit_count == 1) && LIKELY(source->count == 1) && LIKELY(!desk->edits[0].drop) && desk->edits[0].at &&
+        desk->edits[0].at < source->total)
+        return lay_out_one(desk, source);
     struct place place = {source->vectors, source->vectors + source->count, 0};
     u32 count = 0;
     u64 done = 0;

@@ -192,14 +192,15 @@ RARE static void leave_unedited(struct plan *plan) {
 }
 
 /* The source as far as it may be looked at: a call sends no more than that. */
-static struct source source_of(const struct outgoing *outgoing) {
+static inline struct source source_of(const struct outgoing *outgoing, bool *has_hole) {
     struct source source = {outgoing->vectors, 0, 0};
-    for (; source.count < outgoing->count; source.count++) {
-        const struct iovec *vector = &outgoing->vectors[source.count];
+    *has_hole = false;
+    for (const struct iovec *vector = source.vectors; source.count < outgoing->count; vector++) {
         u64 size = readable_size(vector->iov_base, vector->iov_len);
         source.total += size;
-        if (size < vector->iov_len) {
-            source.count++;
+        source.count++;
+        if (UNLIKELY(size < vector->iov_len)) {
+            *has_hole = source.total < MOST_AT_ONCE;
             break;
         }
     }
@@ -207,11 +208,11 @@ static struct source source_of(const struct outgoing *outgoing) {
 }
 
 /* A hole in a buffer that ends before a head does: what can't be read isn't understood. */
-static bool ends_in_hole(const struct sending *sending, u64 asked) {
-    return sending->plan.source.total < asked && !sending->plan.head_count;
+static bool ends_in_hole(const struct sending *sending, bool has_hole) {
+    return UNLIKELY(has_hole) && !sending->plan.head_count;
 }
 
-static struct sending *plan(struct connection *connection, u64 entry, const struct source *source, u64 asked) {
+static struct sending *plan(struct connection *connection, u64 entry, const struct source *source, bool has_hole) {
     struct thread *thread = own_thread();
     struct sending *sending = thread ? prepare(connection, entry) : NULL;
     if (!sending) {
@@ -224,11 +225,11 @@ static struct sending *plan(struct connection *connection, u64 entry, const stru
     struct dialogue *dialogue = &connection->dialogue;
     u64 now = monotonic();
     dialogue_plan(dialogue, thread, source, now, &sending->plan);
-    if (UNLIKELY(ends_in_hole(sending, asked)))
+    if (ends_in_hole(sending, has_hole))
         dialogue_untouched(dialogue, &sending->plan);
     else if (sending->plan.settled)
         dialogue_sent(dialogue, &sending->plan, (s64)source->total, now);
-    if (sending->plan.settled || ends_in_hole(sending, asked)) {
+    if (sending->plan.settled || ends_in_hole(sending, has_hole)) {
         sending_give(sending);
         return NULL;
     }
@@ -245,8 +246,8 @@ bool has_vectors(const struct outgoing *outgoing) {
 
 /* Not in line: nothing of it is to be prepared for a call that isn't followed. */
 __attribute__((noinline)) struct sending *send_begin(u64 entry, const struct outgoing *outgoing) {
-    u64 asked = total_of(outgoing->vectors, outgoing->count);
-    struct source source = source_of(outgoing);
+    bool has_hole;
+    struct source source = source_of(outgoing, &has_hole);
     if (!source.total)
         return NULL;
     struct connection *connection = enter_for(entry);
@@ -258,7 +259,7 @@ __attribute__((noinline)) struct sending *send_begin(u64 entry, const struct out
     else if (UNLIKELY(source.total > MOST_AT_ONCE))
         dialogue_give_up(&connection->dialogue, BYTES("_OTHER"), monotonic());
     else
-        sending = plan(connection, entry, &source, asked);
+        sending = plan(connection, entry, &source, has_hole);
     leave();
     return sending;
 }
