@@ -29,6 +29,18 @@ static inline void put_whole(u8 *to, const u8 *from, size_t size) {
         block_put(to + at, block_at(from + at));
 }
 
+/* The head's last value: no whole block may be behind its beginning. */
+static inline void put_few(u8 *to, const u8 *from, size_t size) {
+    if (LIKELY(size >= 8)) {
+        for (size_t at = 0; at + 8 < size; at += 8)
+            *(any_u64 *)(to + at) = *(const any_u64 *)(from + at);
+        *(any_u64 *)(to + size - 8) = *(const any_u64 *)(from + size - 8);
+    } else {
+        for (size_t at = 0; at < size; at++)
+            to[at] = from[at];
+    }
+}
+
 /* The same for what lies in front of `limit`, which may be read: whole blocks, where there is room for them. */
 static inline void put_blocks(struct writer *writer, const u8 *from, size_t size, const u8 *limit) {
     size_t most = whole_blocks(size);
@@ -251,6 +263,11 @@ static inline bool put_field(struct writer *writer, u32 field, const u8 *at, con
         block_put(to + BLOCK, block_at(text + BLOCK));
         put_whole(to + name, at, most);
         writer->at = to + name + size;
+    } else if (LIKELY(room >= 2 * BLOCK + size)) {
+        block_put(writer->at, block_at(text));
+        block_put(writer->at + BLOCK, block_at(text + BLOCK));
+        put_few(writer->at + name, at, size);
+        writer->at += name + size;
     } else if (room < size + name + 2) {
         return false;
     } else {
