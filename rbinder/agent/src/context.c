@@ -506,23 +506,22 @@ void make_span(const struct propagation *propagation, const struct context *pare
                struct context *span) {
     struct random *random = propagation->random;
     const struct sampler *sampler = &propagation->sampler;
-    u64 high, low;
+    u64 ids[3]; /* the trace's in two halves, the span's */
     if (parent) {
         __builtin_memcpy(span->trace_id, parent->trace_id, 16);
+        random_draw(random, &ids[2], 1);
     } else {
-        do {
-            high = random->next(random);
-            low = random->next(random);
-        } while (!(high | low));
-        put_big_endian(span->trace_id, high);
-        put_big_endian(span->trace_id + 8, low);
+        do
+            random_draw(random, ids, 3);
+        while (UNLIKELY(!(ids[0] | ids[1])));
+        put_big_endian(span->trace_id, ids[0]);
+        put_big_endian(span->trace_id + 8, ids[1]);
     }
     bool sampled = inbound ? decide_inbound(sampler, inbound, span->trace_id) : decide(sampler, parent, span->trace_id);
     span->flags = (u8)((sampled ? FLAG_SAMPLED : 0) | (parent ? parent->flags & FLAG_RANDOM : FLAG_RANDOM));
-    do
-        low = random->next(random);
-    while (!low);
-    put_big_endian(span->span_id, low);
+    while (UNLIKELY(!ids[2]))
+        random_draw(random, &ids[2], 1);
+    put_big_endian(span->span_id, ids[2]);
     span->state = blob_share(parent ? parent->state : NULL);
 }
 

@@ -54,14 +54,39 @@ struct sampler {
     bool all, parent_based;
 };
 
-/* Source of ids: never 0 (context.c retries). The agent's is random.c; a test's counts. */
+/* Source of ids, never 0 (context.c retries). `next` NULL: the agent's, which is in line; a test's counts. */
 struct random {
     u64 (*next)(struct random *self);
     u64 state[4];
 };
 
-/* random.c: makes `random` a generator of the agent's (xoshiro256++). After a fork the child seeds its own anew. */
+/* random.c: makes `random` a generator of the agent's. After a fork the child seeds its own anew. */
 void random_seed(struct random *random, const u8 seed[32]);
+
+/* xoshiro256++ (Blackman and Vigna, public domain): `count` numbers, a constant. Not for secrets. */
+static inline void random_draw(struct random *random, u64 *to, u32 count) {
+    u64 a = random->state[0], b = random->state[1], c = random->state[2], d = random->state[3];
+    for (u32 i = 0; i < count; i++) {
+        if (UNLIKELY(random->next != NULL)) {
+            to[i] = random->next(random);
+            continue;
+        }
+        u64 sum = a + d, shifted = b << 17;
+        to[i] = (sum << 23 | sum >> 41) + a;
+        c ^= a;
+        d ^= b;
+        b ^= c;
+        a ^= d;
+        c ^= shifted;
+        d = d << 45 | d >> 19;
+    }
+    if (LIKELY(!random->next)) {
+        random->state[0] = a;
+        random->state[1] = b;
+        random->state[2] = c;
+        random->state[3] = d;
+    }
+}
 
 struct propagation {
     u32 propagators; /* of enum propagator */

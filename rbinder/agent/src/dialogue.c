@@ -185,10 +185,6 @@ void dialogue_forked(struct dialogue *dialogue) {
     }
 }
 
-bool dialogue_settled(const struct dialogue *dialogue) {
-    return dialogue->opaque && !dialogue->rest.size && !dialogue->sending;
-}
-
 /* -- receiving */
 
 static void incoming(struct dialogue *dialogue, struct thread *thread, const struct head *head, u64 now) {

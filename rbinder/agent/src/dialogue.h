@@ -113,7 +113,9 @@ void dialogue_fail(struct dialogue *dialogue, struct bytes error_type, u64 now);
 void dialogue_eof(struct dialogue *dialogue, bool inbound, u64 now);
 /* Gives back all that is held, records nothing. A call that is under way may still be ended by dialogue_sent. */
 void dialogue_release(struct dialogue *dialogue);
-bool dialogue_settled(const struct dialogue *dialogue);
+static inline bool dialogue_settled(const struct dialogue *dialogue) {
+    return UNLIKELY(dialogue->opaque) && !dialogue->rest.size && !dialogue->sending;
+}
 static inline bool dialogue_unanswered(const struct dialogue *dialogue) { return dialogue->turns != NULL; }
 static inline bool dialogue_answering(const struct dialogue *dialogue) {
     return dialogue->turns && dialogue->turns->responded;

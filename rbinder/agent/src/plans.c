@@ -317,11 +317,22 @@ static void keep_rest(struct dialogue *dialogue, struct plan *plan, const struct
     *rest = (struct rest){desk, size, replaces};
 }
 
+/* Whether all of a call was sent that is one head with its lines, so that nothing is left of them. */
+static bool is_all(const struct dialogue *dialogue, const struct plan *plan, u64 result) {
+    const struct desk *desk = plan->desk;
+    return LIKELY(desk->edit_count == 1) && LIKELY(result == plan->source.total + desk->edits[0].size) &&
+           !desk->edits[0].drop && !desk->carries_rest && !dialogue->pending && !dialogue->rest.desk &&
+           LIKELY(as_planned(dialogue, plan, plan->source.total));
+}
+
 static s64 result_of_requests(struct dialogue *dialogue, struct plan *plan, s64 result, u64 now) {
     struct accepted taken = {.program = (u64)result};
     if (dialogue->side == UNKNOWN_SIDE)
         dialogue->side = CLIENT;
-    if (plan->desk) {
+    if (plan->desk && LIKELY(is_all(dialogue, plan, (u64)result))) {
+        taken.program = plan->source.total;
+        return_desk(dialogue, plan);
+    } else if (plan->desk) {
         taken = translate(plan->desk, (u64)result);
         keep_rest(dialogue, plan, &taken);
     }

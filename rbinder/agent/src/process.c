@@ -108,7 +108,9 @@ u32 process_number(bool made_up) {
     u64 expected = agent.shared->pid_namespace;
     if (expected && raw_call(__NR_newfstatat, AT_FDCWD, (long)"/proc/self/ns/pid", (long)&status, 0, 0, 0) == 0)
         made_up = status.st_ino != expected;
-    return made_up ? MADE_UP | (u32)agent.random.next(&agent.random) : agent.pid;
+    u64 any;
+    random_draw(&agent.random, &any, 1);
+    return made_up ? MADE_UP | (u32)any : agent.pid;
 }
 
 void announce_process(u64 now) {

@@ -209,8 +209,8 @@ static bool known_errand(struct thread *thread, u64 errand) {
 
 /* Of the start line up to its query; what comes behind that is longer than a word. */
 u64 errand_of(u64 peer, const struct head *head) {
-    const u8 *target = head->target.at, *question = find_byte(target, target + head->target.size, '?');
-    const u8 *at = head->method.at, *stop = question ? question : target + head->target.size;
+    const u8 *at = head->method.at, *end = head->target.at + head->target.size;
+    const u8 *stop = find_before(head->target.at, end, last_block(at, head->raw.at + head->raw.size), '?');
     u64 hash = HASH_START ^ peer;
     for (; at < stop; at += sizeof(u64)) {
         u64 word = *(const any_u64 *)at;

@@ -145,12 +145,15 @@ struct group *group_take(void);
 
 /* table.c */
 u64 look_closer(int descriptor);
+u64 followed(u64 entry); /* itself, or BORING: a connection whose calls are not followed any more */
 /* BORING, or what may be a connection: a call on it is followed. */
 static inline u64 look(int descriptor) {
     if (LIKELY((u32)descriptor < agent.covered)) {
         u64 entry = __atomic_load_n(&agent.table[descriptor], __ATOMIC_RELAXED);
         if (LIKELY(entry == BORING))
             return BORING;
+        if (LIKELY(entry != UNKNOWN))
+            return followed(entry);
     }
     return look_closer(descriptor);
 }

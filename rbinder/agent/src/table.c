@@ -27,11 +27,14 @@ struct connection *connection_known(u64 entry) {
 }
 
 /* Read without the lock: what it says may be out of date the next moment, as with any call that is made at once. */
-static bool is_followed(u64 entry) {
+u64 followed(u64 entry) {
     const struct connection *connection = &agent.all[index_of(entry)];
+    const struct dialogue *dialogue = &connection->dialogue;
+    if (LIKELY(!connection->untrusted) && LIKELY(!dialogue->opaque))
+        return entry;
     if (connection->generation != entry >> 32)
-        return true; /* found out with the lock held */
-    return !connection->untrusted ? !dialogue_settled(&connection->dialogue) : connection->dialogue.rest.size != 0;
+        return entry; /* found out with the lock held */
+    return (connection->untrusted ? dialogue->rest.size != 0 : !dialogue_settled(dialogue)) ? entry : BORING;
 }
 
 void used(struct connection *connection) {
@@ -107,7 +110,7 @@ u64 look_closer(int descriptor) {
     u64 entry = __atomic_load_n(&agent.table[descriptor], __ATOMIC_RELAXED);
     if (entry == UNKNOWN)
         return identify(descriptor);
-    return entry == BORING || is_followed(entry) ? entry : BORING;
+    return entry == BORING ? BORING : followed(entry);
 }
 
 /* -- the table */
