@@ -20,7 +20,7 @@ LIBRARIES = {"agent": "build.list", "reader": "reader.list"}  # the files that l
 # No C library behind it, nothing exported but what says so; thread-local memory as a preloaded library may have it. A
 # cancelled thread is unwound through the hook it waits in: that needs tables.
 _FLAGS = (
-    *("-std=gnu11", "-O3", "-g0", "-Wall", "-Wextra", "-Werror"),
+    *("-std=gnu11", "-O3", "-fno-tree-slp-vectorize", "-g0", "-Wall", "-Wextra", "-Werror"),
     *("-ffreestanding", "-fno-stack-protector", "-fasynchronous-unwind-tables"),
     *("-shared", "-fPIC", "-fvisibility=hidden", "-ftls-model=initial-exec", "-nostdlib"),
     *("-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,noexecstack", "-Wl,--hash-style=both", "-Wl,--build-id=none"),

@@ -94,7 +94,7 @@ RARE static enum parsed_kind continued(struct framing *framing, struct list *lis
 }
 
 /* A value that is all in [at, value_end), split at its commas. */
-static void whole_list(struct framing *framing, u32 field, const u8 *at, const u8 *value_end, const u8 *end) {
+RARE static void whole_list(struct framing *framing, u32 field, const u8 *at, const u8 *value_end, const u8 *end) {
     for (const u8 *last = last_block(at - 2, end);;) { /* a name and a colon come before it */
         const u8 *comma = find_before(at, value_end, last, ','), *stop = comma;
         while (at < stop && is_space(*at))
@@ -108,12 +108,51 @@ static void whole_list(struct framing *framing, u32 field, const u8 *at, const u
     }
 }
 
+/* A number of 1 to 18 digits, or ~0. */
+static inline u64 plain_number(const u8 *at, u64 size) {
+    u64 number = 0;
+    if (size - 1 > 17)
+        return ~0ull;
+    for (const u8 *stop = at + size; at < stop; at++) {
+        u8 digit = (u8)(*at - '0');
+        if (digit > 9)
+            return ~0ull;
+        number = number * 10 + digit;
+    }
+    return number;
+}
+
+/* One of the values that nearly all have, behind a space. False: it is to be looked at as a list. */
+static inline bool usual_value(struct framing *framing, u32 field, const u8 *at, const u8 *value_end) {
+    u64 size = (u64)(value_end - at) - 1;
+    if (UNLIKELY(at == value_end) || UNLIKELY(*at++ != ' '))
+        return false;
+    if (field == FIELD_LENGTH) {
+        u64 length = framing->has_length ? ~0ull : plain_number(at, size);
+        if (length == ~0ull)
+            return false;
+        framing->has_length = true;
+        framing->length = length;
+        framing->length_digits = (u8)size;
+        return true;
+    }
+    if (field == FIELD_CONNECTION && size == 10 && SPELLS(at, "keep-alive"))
+        return framing->keep_alive = true;
+    if (field == FIELD_CONNECTION && size == 5 && SPELLS(at, "close"))
+        return framing->close = true;
+    if (field != FIELD_CODING || size != 7 || !SPELLS(at, "chunked"))
+        return false;
+    framing_element(framing, field, (struct bytes){at, (u32)size});
+    return true;
+}
+
 /* A field about framing, with its value in [at, value_end); what continues it begins at *next. */
 static enum parsed_kind framing_field(struct head *head, struct framing *framing, u32 field, const u8 *at,
                                       const u8 *value_end, const u8 *end, const u8 **next) {
     framing_begin(framing, field);
     if (*next == end || !is_space(**next)) {
-        whole_list(framing, field, at, value_end, end);
+        if (UNLIKELY(!usual_value(framing, field, at, value_end)))
+            whole_list(framing, field, at, value_end, end);
         return WHOLE;
     }
     head->indexed = false;
