@@ -6,14 +6,11 @@ import re
 
 from rbinder.http.framing import REQUEST_LINE, STATUS_LINE
 
-# What spans are made of (HTTP semantic conventions) and what h11 needs to understand the framing. Cookies, credentials
-# and everything not known to be harmless stay behind.
+# What spans are made of (HTTP semantic conventions) and what tells of a body. Cookies, credentials and everything else
+# stay behind, harmless or not: it would only be carried about.
 ALLOWED = frozenset(
     {
-        b"connection",
-        b"content-encoding",
         b"content-length",
-        b"content-type",
         b"expect",
         b"forwarded",
         b"host",
@@ -23,7 +20,6 @@ ALLOWED = frozenset(
         b"x-forwarded-for",
         b"x-forwarded-host",
         b"x-forwarded-proto",
-        b"x-request-id",
     }
 )
 

@@ -45,8 +45,6 @@ u32 identify_likely(const u8 *name, u32 size) {
             return NAME_TRACEPARENT;
         break;
     case 12:
-        if (SPELLS(name, "content-type"))
-            return FIELD_TYPE;
         if (SPELLS(name, "x-request-id"))
             return NAME_X_REQUEST_ID;
         break;
@@ -55,8 +53,6 @@ u32 identify_likely(const u8 *name, u32 size) {
             return FIELD_FORWARDED_FOR;
         break;
     case 16:
-        if (SPELLS(name, "content-encoding"))
-            return FIELD_ENCODING;
         if (SPELLS(name, "x-forwarded-host"))
             return FIELD_FORWARDED_HOST;
         break;

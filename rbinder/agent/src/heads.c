@@ -190,11 +190,11 @@ RARE static void put_start(struct writer *writer, const u8 *at, const struct hea
         put_request(writer, start, end);
 }
 
-/* Fields that may leave the machine: what spans are made of (HTTP semantic conventions) and what h11 needs to understand the
- * framing. Cookies, credentials and everything not known to be harmless stay behind. */
+/* Fields that may leave the machine: what spans are made of (HTTP semantic conventions) and what tells of a body. Cookies,
+ * credentials and everything else stay behind, harmless or not: it would only be carried about. */
 #define LEAVING                                                                                                        \
-    (FRAMING_FIELDS | FIELD_HOST | FIELD_USER_AGENT | FIELD_TYPE | FIELD_ENCODING | FIELD_EXPECT | FIELD_FORWARDED |   \
-     FIELD_FORWARDED_FOR | FIELD_FORWARDED_HOST | FIELD_FORWARDED_PROTO | NAME_X_REQUEST_ID)
+    (FIELD_LENGTH | FIELD_CODING | FIELD_UPGRADE | FIELD_HOST | FIELD_USER_AGENT | FIELD_EXPECT | FIELD_FORWARDED |    \
+     FIELD_FORWARDED_FOR | FIELD_FORWARDED_HOST | FIELD_FORWARDED_PROTO)
 
 /* Their names with what follows them, in two blocks, by the number of their bit. */
 static const struct {
@@ -202,15 +202,11 @@ static const struct {
     u32 size;
 } names[] = {
 #define NAMED(field, literal) [__builtin_ctz(field)] = {literal ": ", sizeof(literal ": ") - 1}
-    NAMED(NAME_X_REQUEST_ID, "x-request-id"),
     NAMED(FIELD_LENGTH, "content-length"),
     NAMED(FIELD_CODING, "transfer-encoding"),
-    NAMED(FIELD_CONNECTION, "connection"),
     NAMED(FIELD_UPGRADE, "upgrade"),
     NAMED(FIELD_HOST, "host"),
     NAMED(FIELD_USER_AGENT, "user-agent"),
-    NAMED(FIELD_TYPE, "content-type"),
-    NAMED(FIELD_ENCODING, "content-encoding"),
     NAMED(FIELD_EXPECT, "expect"),
     NAMED(FIELD_FORWARDED, "forwarded"),
     NAMED(FIELD_FORWARDED_FOR, "x-forwarded-for"),
