@@ -20,6 +20,7 @@ class Reader(ctypes.Structure):
     abandoned: int
     corrupt: int
     abandoned_requests: int
+    jumps_from: int
     _fields_ = (
         ("shared", ctypes.c_void_p),
         ("stuck_at", ctypes.c_uint64),
@@ -28,6 +29,7 @@ class Reader(ctypes.Structure):
         ("abandoned", ctypes.c_uint64),
         ("corrupt", ctypes.c_uint64),
         ("abandoned_requests", ctypes.c_uint64),
+        ("jumps_from", ctypes.c_uint64),
     )
 
 

@@ -16,7 +16,8 @@ static inline void tell_shared(void) {
     FIELD(shared, magic), FIELD(shared, version), FIELD(shared, size), FIELD(shared, refused), FIELD(shared, token);
     FIELD(shared, capacity), FIELD(shared, propagators), FIELD(shared, sampler), FIELD(shared, sampler_bound);
     FIELD(shared, record_version), FIELD(shared, verbosity), FIELD(shared, pid_namespace);
-    FIELD(shared, head), FIELD(shared, tail), FIELD(shared, sleeping), FIELD(shared, detached), FIELD(shared, dropped), FIELD(shared, dropped_requests);
+    FIELD(shared, head), FIELD(shared, tail), FIELD(shared, sleeping), FIELD(shared, detached), FIELD(shared, next_tail);
+    FIELD(shared, dropped), FIELD(shared, dropped_requests);
     FIELD(shared, passed), FIELD(shared, untraced), FIELD(shared, open);
 }
 
@@ -35,7 +36,8 @@ static inline void tell_records(void) {
 
 static inline void tell_pump(void) {
     FIELD(reader, shared), FIELD(reader, stuck_at), FIELD(reader, stuck_since), FIELD(reader, stuck_head);
-    FIELD(reader, abandoned), FIELD(reader, corrupt), FIELD(reader, abandoned_requests), SIZE(reader);
+    FIELD(reader, abandoned), FIELD(reader, corrupt), FIELD(reader, abandoned_requests);
+    FIELD(reader, jumps_from), SIZE(reader);
     FIELD(pump, reader), FIELD(pump, data), FIELD(pump, size), FIELD(pump, written), FIELD(pump, passed);
     FIELD(pump, taken), FIELD(pump, taker_sleeps), FIELD(pump, kicked), FIELD(pump, ending), FIELD(pump, patience);
     FIELD(pump, shortest), FIELD(pump, longest), SIZE(pump);

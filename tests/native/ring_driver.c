@@ -1,6 +1,7 @@
 /* Producers for the ring's tests; RING in the environment is the memory's descriptor.
  *
  *   put COUNT SEED MOST       records of random size, payload: u32 number, then bytes made of it; tells "put dropped"
+ *   calm COUNT SEED MOST      the same, now and then waiting until the ring is empty
  *   flood SEED MOST           the same without end (until it is killed); says "." first
  *   reserve LENGTH            reserves and leaves
  *   stamp LENGTH KIND         reserves and stamps, writes the record's header, and leaves
@@ -10,6 +11,7 @@
  *   layout                    every number of contract.h
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +67,18 @@ static int produce(struct shared *shared, u32 count, u32 seed, u32 most) {
     return 0;
 }
 
+static int produce_calmly(struct shared *shared, u32 count, u32 seed, u32 most) {
+    u64 done = 0;
+    state = seed;
+    for (u32 i = 0; i < count; i++) {
+        while (i % 16 == 0 && __atomic_load_n(&shared->head, __ATOMIC_RELAXED) != __atomic_load_n(&shared->tail, __ATOMIC_RELAXED))
+            sched_yield();
+        done += put(shared, i, 4 + any(most));
+    }
+    printf("%lu %lu\n", (unsigned long)done, (unsigned long)(count - done));
+    return 0;
+}
+
 static struct slot *stamped_slot(struct shared *shared, u64 length, u32 kind, struct place *place) {
     if (!reserve(shared, length, place))
         exit(3);
@@ -112,6 +126,8 @@ int main(int count, char **words) {
     struct place place;
     if (!strcmp(what, "put"))
         return produce(shared, first, second, (u32)atoll(words[4]));
+    if (!strcmp(what, "calm"))
+        return produce_calmly(shared, first, second, (u32)atoll(words[4]));
     if (!strcmp(what, "flood")) {
         say();
         state = first;

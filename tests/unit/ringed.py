@@ -69,12 +69,14 @@ class Ring:
     def empty(self) -> bool:
         return bool(self._library.reader_empty(self.memory.address))
 
+    def number(self, place: int) -> int:
+        """Of the header."""
+        return int.from_bytes(os.pread(self.descriptor, 8, place), "little")
+
     @property
     def fill(self) -> int:
         """Bytes in use."""
-        data = os.pread(self.descriptor, contract.OPEN, 0)
-        head, tail = (int.from_bytes(data[at : at + 8], "little") for at in (contract.HEAD, contract.TAIL))
-        return head - tail
+        return self.number(contract.HEAD) - self.number(contract.TAIL)
 
     def is_zero(self) -> bool:
         """Whether all of the ring's data is zeros, as free memory must be."""

@@ -51,6 +51,7 @@ NUMBERS = {
     "shared.tail": contract.TAIL,
     "shared.sleeping": contract.SLEEPING,
     "shared.detached": contract.DETACHED,
+    "shared.next_tail": contract.NEXT_TAIL,
     "shared.dropped": contract.DROPPED,
     "shared.dropped_requests": contract.DROPPED_REQUESTS,
     "shared.passed": contract.PASSED,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -161,9 +162,11 @@ def test_several_that_never_stamped_are_passed_over_at_once(make: Make) -> None:
 
 def test_a_padding_without_its_record_is_passed_over(make: Make) -> None:
     ring = make(SMALL)
+    ring.do("put", 40, 1, 300)
+    ring.drain(6000)
+    assert ring.number(contract.TAIL) > SMALL // 4 + 64, "there is room beyond the end"
     while SMALL - ring.memory.head % SMALL > SMALL // 4:
         ring.do("put", 5, 1, 300)
-        ring.drain()
     ring.do("pad")
     now = time.monotonic_ns()
     ring.drain(now=now, patience=1)
@@ -224,7 +227,7 @@ def test_memory_that_was_written_over_does_not_stop_the_ring(make: Make) -> None
         for _ in range(chance.randrange(1, 20)):
             place, size = contract.HEADER_SIZE + chance.randrange(SMALL - 64), chance.randrange(1, 64)
             if chance.random() < 0.1:
-                place, size = chance.choice((contract.HEAD, contract.TAIL)), chance.randrange(1, 9)
+                place, size = chance.choice((contract.HEAD, contract.TAIL, contract.NEXT_TAIL)), chance.randrange(1, 9)
             os.pwrite(ring.descriptor, chance.randbytes(size), place)
         now += 2 * SECOND
         ring.drain(now=now, patience=1)
@@ -306,6 +309,134 @@ def test_a_new_reader_goes_on_where_a_killed_one_was(make: Make, reader: Path) -
     assert len(gaps) <= deaths
     assert sum(gaps) <= deaths * 2048 // 52
     assert (numbers[-1], ring.empty) == (count - 1, True)
+
+
+# -- jumps
+
+
+@pytest.fixture(scope="module")
+def leaver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(["jump_driver.c"], tmp_path_factory.mktemp("jump") / "driver", ("-O1",))
+
+
+def leave(ring: Ring, leaver: Path, when: str) -> tuple[list[Delivered], bool]:
+    """A reader takes what it finds; and was it killed in a jump, before or after the head has moved?"""
+    own, fds = {"RING": str(ring.descriptor)}, [ring.descriptor]
+    done = subprocess.run([leaver, when], env=own, pass_fds=fds, stdout=subprocess.PIPE, timeout=60, check=False)
+    assert done.returncode in (-signal.SIGKILL, 3)
+    return split(done.stdout), done.returncode != 3
+
+
+def test_light_traffic_stays_in_the_rings_first_part(make: Make) -> None:
+    ring, capacity = make(1 << 17), 1 << 17
+    places, jumps = [], 0
+    for seed in range(30):
+        before = ring.number(contract.NEXT_TAIL)
+        assert ring.do("put", 10, seed, 600) == "10 0\n"
+        places.append(ring.memory.head % capacity)
+        assert [each.number for each in split(ring.drain())] == list(range(10))
+        assert (ring.empty, ring.is_zero()) == (True, True)
+        jumps += ring.number(contract.NEXT_TAIL) > before
+    assert max(places) < capacity // 16 + 10 * 1024, "a part, and one drain's records"
+    assert jumps > 5
+    assert ring.memory.dropped == 0
+
+
+def test_a_ring_that_is_not_emptied_goes_round(make: Make) -> None:
+    """Producers are quicker than the reader's jump: its head has moved on, and all goes on as without it."""
+    ring, capacity, rounds = make(SMALL), SMALL, 0
+    slow = ring.start("stay", 128)
+    assert slow.stdout is not None
+    assert slow.stdout.read(1) == b"."
+    while ring.number(contract.HEAD) < capacity // 2:
+        ring.do("put", 3, 1, 300)
+        assert ring.drain() == b""
+    assert ring.number(contract.NEXT_TAIL) == 0
+    slow.communicate(b"!", timeout=30)
+    while ring.number(contract.NEXT_TAIL) == 0:
+        ring.drain()
+        rounds += 1
+    assert rounds == 1
+    assert ring.empty
+
+
+def test_there_is_no_jump_while_a_slow_producer_may_still_write(make: Make) -> None:
+    ring = make(SMALL)
+    ring.do("put", 10, 1, 300)
+    ring.do("stamp", 128, 7)
+    now = time.monotonic_ns()
+    ring.drain(now=now, patience=1)
+    ring.drain(now=now + 2 * SECOND, patience=1)
+    assert (ring.reader.abandoned, ring.empty, ring.number(contract.NEXT_TAIL)) == (1, True, 0)
+    given_up = ring.number(contract.TAIL)
+    while ring.number(contract.HEAD) < given_up + SMALL - 2048:
+        ring.do("put", 3, 1, 300)
+        ring.drain()
+        assert ring.number(contract.NEXT_TAIL) == 0
+    for _ in range(10):
+        ring.do("put", 3, 1, 300)
+        ring.drain()
+    assert ring.number(contract.NEXT_TAIL) > given_up + SMALL
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("first", ["producer", "reader"])
+@pytest.mark.parametrize("used", [SMALL // 4, SMALL - 256])
+def test_a_reader_killed_in_a_jump_leaves_a_sound_ring(
+    make: Make, leaver: Path, when: str, first: str, used: int
+) -> None:
+    """Whoever comes first: producers find all of the ring free, and a new reader what they put there."""
+    fresh, ring = make(SMALL), make(SMALL)
+    ring.do("put", used // 128, 1, 4)
+    assert ring.memory.head == used
+    _, killed = leave(ring, leaver, when)
+    assert killed
+    jumped = when == "after"
+    assert ring.number(contract.NEXT_TAIL) == 2 * SMALL
+    assert ring.number(contract.TAIL) < SMALL
+    assert (ring.number(contract.HEAD) == 2 * SMALL) == jumped
+    ring.take_over()
+    if first == "reader":
+        assert ring.drain() == b""
+        assert ring.number(contract.TAIL) == ring.number(contract.HEAD)
+        assert ring.number(contract.NEXT_TAIL) == 2 * SMALL, "brought to its end, or done again"
+        jumped = True
+    put, dropped = map(int, ring.do("put", 1000, 1, 300).split())
+    assert put + dropped == 1000
+    if jumped:
+        assert put == int(fresh.do("put", 1000, 1, 300).split()[0]), "as many as a new ring takes"
+    found = split(ring.drain())
+    assert put == len(found) > 20
+    assert all(each.sound for each in found)
+    assert in_order(found)
+    assert (ring.empty, ring.is_zero()) == (True, True)
+    assert (ring.reader.abandoned, ring.reader.corrupt) == (0, 0)
+    assert ring.do("put", 10, 1, 300) == "10 0\n"
+    assert len(split(ring.drain())) == 10
+
+
+def test_readers_killed_in_their_jumps_lose_nothing_of_producers_that_go_on(make: Make, leaver: Path) -> None:
+    ring, count, chance = make(SMALL), 4000, random.Random(11)
+    producers = [ring.start("calm", count, seed, 300) for seed in (1, 2)]
+    found: list[Delivered] = []
+    deaths = 0
+    while any(producer.poll() is None for producer in producers):
+        taken, killed = leave(ring, leaver, chance.choice(("before", "after")))
+        ring.take_over()
+        deaths += killed
+        found += taken
+        for _ in range(chance.randrange(20)):
+            found += split(ring.drain(4096))
+    while data := ring.drain():
+        found += split(data)
+    said = [tuple(map(int, producer.communicate()[0].split())) for producer in producers]
+    assert ring.memory.dropped == sum(dropped for _, dropped in said)
+    assert len(found) == sum(put for put, _ in said) == 2 * count - ring.memory.dropped
+    assert all(each.sound for each in found)
+    assert in_order(found)
+    assert deaths > 0
+    assert (ring.empty, ring.is_zero()) == (True, True)
+    assert (ring.reader.abandoned, ring.reader.corrupt) == (0, 0)
 
 
 SLEEPER = """

@@ -49,6 +49,7 @@ struct shared {
     _Alignas(64) u64 tail; /* everything before it may be reused; it was set to zeros */
     u32 sleeping;     /* futex: 1 while the consumer sleeps and wants to be woken when the ring is half full */
     u32 detached;     /* 1: nobody will consume any more; records are not written, nothing is traced */
+    u64 next_tail;    /* where `head` and `tail` jump to together, or have jumped to last (ring.c) */
     /* -- 256: what was dropped */
     _Alignas(64) u64 dropped; /* records for which there was no room; the consumer takes (exchanges with 0) */
     u64 dropped_requests;     /* of those, REQUEST_HEADs: so many spans will not be there */
@@ -63,6 +64,7 @@ _Static_assert(sizeof(struct shared) <= SHARED_HEADER, "the header has outgrown 
 _Static_assert(offsetof(struct shared, capacity) == 64, "contract");
 _Static_assert(offsetof(struct shared, head) == 128, "contract");
 _Static_assert(offsetof(struct shared, tail) == 192, "contract");
+_Static_assert(offsetof(struct shared, next_tail) == 208, "contract");
 _Static_assert(offsetof(struct shared, dropped) == 256, "contract");
 _Static_assert(offsetof(struct shared, open) == 320, "contract");
 

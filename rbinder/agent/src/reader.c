@@ -11,6 +11,7 @@
 #define GIVE_BACK 65536u          /* bytes after which producers may have them again */
 #define GONE_PATIENCE 20000000u   /* ns to wait for a slot whose process doesn't exist, as far as we can see */
 #define FULL_AGAIN(capacity) ((capacity) / 2)
+#define FIRST_PART(capacity) ((capacity) / 16) /* of the ring: behind it, an empty one begins anew */
 
 struct cursor {
     struct reader *reader;
@@ -60,13 +61,19 @@ static u64 stuck_for(struct cursor *cursor, u64 now) {
     return now - reader->stuck_since;
 }
 
+/* A producer that was too slow may still write to what it has reserved: that is no one else's for a whole round. */
+static void abandon(struct cursor *cursor) {
+    cursor->reader->abandoned++;
+    cursor->reader->jumps_from = cursor->at + cursor->capacity;
+}
+
 /* Its producer was killed before it had stamped it, or a reader after it had cleared it: go on at the next stamp. Whatever
  * was reserved before we began to wait has had time to be stamped. */
 static void pass_over_unstamped(struct cursor *cursor) {
     u64 limit = cursor->reader->stuck_head, next = cursor->at + SLOT_ALIGN;
     while (next < limit && !stamped(cursor, next))
         next += SLOT_ALIGN;
-    cursor->reader->abandoned++;
+    abandon(cursor);
     clear_to(cursor, next);
 }
 
@@ -117,7 +124,7 @@ static enum step take_uncommitted(struct cursor *cursor, const struct slot *slot
     u32 pid = __atomic_load_n(&slot->pid, __ATOMIC_RELAXED);
     if (waited < patience && (waited < GONE_PATIENCE || !gone(pid)))
         return WAIT;
-    cursor->reader->abandoned++;
+    abandon(cursor);
     count_request(cursor, slot, length);
     clear_to(cursor, cursor->at + length);
     return PASSED;
@@ -158,9 +165,39 @@ static bool repaired(struct cursor *cursor, u64 tail) {
     cursor->reader->corrupt++;
     u64 start = (cursor->head + SLOT_ALIGN - 1) & ~(u64)(SLOT_ALIGN - 1);
     memset(cursor->data, 0, cursor->capacity);
+    cursor->reader->jumps_from = start + cursor->capacity;
+    __atomic_store_n(&cursor->reader->shared->next_tail, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&cursor->reader->shared->tail, start, __ATOMIC_RELEASE);
     __atomic_store_n(&cursor->reader->shared->head, start, __ATOMIC_SEQ_CST);
     return false;
+}
+
+/* The reader before this one may have been killed while it jumped: then that is brought to its end, or given up. Until then
+ * `tail` stays where it was, and nobody but a jump moves `head` as far as next_tail. */
+static u64 tail_of(struct shared *shared, u64 head, u64 capacity) {
+    u64 tail = __atomic_load_n(&shared->tail, __ATOMIC_RELAXED), next = __atomic_load_n(&shared->next_tail, __ATOMIC_RELAXED);
+    if (LIKELY(next <= tail))
+        return tail;
+    if (next - tail > capacity && next <= head && (next & (capacity - 1)) == 0) {
+        __atomic_store_n(&shared->tail, next, __ATOMIC_RELEASE);
+        return next;
+    }
+    __atomic_store_n(&shared->next_tail, 0, __ATOMIC_RELAXED); /* before `tail` moves: its stores release */
+    return tail;
+}
+
+/* All that was there has been taken: on to where the ring's first part comes next, unless a producer is quicker (ring.c). */
+static void jump(struct cursor *cursor) {
+    struct shared *shared = cursor->reader->shared;
+    u64 at = cursor->at, used = at & (cursor->capacity - 1);
+    if (used < FIRST_PART(cursor->capacity) || at < cursor->reader->jumps_from)
+        return;
+    u64 former = __atomic_load_n(&shared->next_tail, __ATOMIC_RELAXED), next = at - used + 2 * cursor->capacity;
+    __atomic_store_n(&shared->next_tail, next, __ATOMIC_RELEASE);
+    if (__atomic_compare_exchange_n(&shared->head, &at, next, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+        __atomic_store_n(&shared->tail, next, __ATOMIC_RELEASE);
+    else
+        __atomic_store_n(&shared->next_tail, former, __ATOMIC_RELAXED); /* before `tail` moves */
 }
 
 /* The settings were checked when the memory was mapped; they lie in memory that others write to. */
@@ -173,10 +210,12 @@ static u64 capacity_of(const struct shared *shared) {
 __attribute__((visibility("default"))) long reader_drain(struct reader *reader, u8 *out, u64 room, u64 now,
                                                          u64 patience) {
     struct shared *shared = reader->shared;
-    u64 tail = __atomic_load_n(&shared->tail, __ATOMIC_RELAXED);
     struct cursor cursor = {reader, (u8 *)shared + SHARED_HEADER, capacity_of(shared),
-                            __atomic_load_n(&shared->head, __ATOMIC_SEQ_CST), tail, tail};
-    if (!cursor.capacity || !repaired(&cursor, tail))
+                            __atomic_load_n(&shared->head, __ATOMIC_SEQ_CST), 0, 0};
+    if (!cursor.capacity)
+        return 0;
+    cursor.at = cursor.given_back = tail_of(shared, cursor.head, cursor.capacity);
+    if (!repaired(&cursor, cursor.at))
         return 0;
     u64 taken = 0;
     while (cursor.at != cursor.head) {
@@ -189,6 +228,8 @@ __attribute__((visibility("default"))) long reader_drain(struct reader *reader, 
     }
     if (cursor.at != cursor.given_back)
         give_back(&cursor);
+    if (cursor.at == cursor.head)
+        jump(&cursor);
     return (long)taken;
 }
 

@@ -6,6 +6,19 @@
  *
  * A slot shows itself by its stamp, its position XOR a constant, so that a consumer that has lost its way (a producer was
  * killed between reserving and stamping) finds the next one. Free memory is all zeros: the consumer sees to it.
+ *
+ * Whoever walks round and round 4 MiB finds none of it in a cache. So the consumer, where it has emptied the ring at a
+ * position h behind the ring's first part, lets head and tail jump to J, where the round after the next one begins:
+ *
+ *     next_tail = J;  head: h → J, by compare-and-swap;  tail = J        it failed: next_tail is again what it was
+ *
+ * A producer that comes between the last two, or after a consumer that was killed there, finds the ring full by `tail`. Then
+ * next_tail counts in its stead, if head >= next_tail > tail + capacity. That is sound: where it holds, the jump was made.
+ * For assume that head has grown past J by reservations, though the jump failed, or was not tried. As J > h + capacity, one
+ * of them has seen a tail behind h, or a later jump's next_tail; both are stored after next_tail was put back (or was given
+ * up by the consumer that took over), by release; the reservation has acquired it, and head, on which everybody has
+ * released what he knew, was acquired by us. So we could not have read J in next_tail any more. And after a jump all that
+ * lies before J is consumed and zeros, so that J is as good as the tail that is still to come.
  */
 #include "ring.h"
 
@@ -44,28 +57,52 @@ static inline u64 padding_before(u64 head, u64 length, u64 capacity) {
     return length <= to_end ? 0 : to_end;
 }
 
-static inline bool reserve(struct shared *shared, u64 length, struct place *place) {
-    u64 capacity = capacity_of(shared);
-    u64 head = __atomic_load_n(&shared->head, __ATOMIC_RELAXED);
+enum claim { CLAIMED, FULL, BEATEN };
+
+/* Room behind `*head`, if that is still where it was; BEATEN: it is elsewhere, and `*head` tells where. */
+static inline enum claim claim(struct shared *shared, u64 *head, u64 tail, u64 length, u64 capacity, struct place *place) {
+    u64 padding = padding_before(*head, length, capacity);
+    u64 next = *head + padding + length;
+    if (UNLIKELY(next - tail > capacity))
+        return FULL;
+    /* sequentially consistent: the consumer's `sleeping` is looked at after it */
+    if (UNLIKELY(!__atomic_compare_exchange_n(&shared->head, head, next, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)))
+        return BEATEN;
+    *place = (struct place){*head + padding, padding, next - tail, capacity};
+    return CLAIMED;
+}
+
+/* acquire: the consumer has zeroed what it gave back */
+static inline u64 tail_of(const struct shared *shared) { return __atomic_load_n(&shared->tail, __ATOMIC_ACQUIRE); }
+
+/* `tail`, or what it is about to be; `head` was acquired. */
+static u64 tail_in_jump(const struct shared *shared, u64 head, u64 tail, u64 capacity) {
+    u64 next = __atomic_load_n(&shared->next_tail, __ATOMIC_ACQUIRE);
+    return next > tail && next - tail > capacity && head >= next ? next : tail;
+}
+
+/* The ring seems full, or others reserve as well. */
+RARE static bool reserve_again(struct shared *shared, u64 length, u64 capacity, struct place *place) {
+    u64 head = __atomic_load_n(&shared->head, __ATOMIC_ACQUIRE);
     for (int i = 0; i < ATTEMPTS; i++) {
-        u64 padding = padding_before(head, length, capacity);
-        u64 next = head + padding + length;
-        /* acquire: the consumer has zeroed what it gave back */
-        u64 filled = next - __atomic_load_n(&shared->tail, __ATOMIC_ACQUIRE);
-        if (UNLIKELY(filled > capacity)) {
-            u64 now = __atomic_load_n(&shared->head, __ATOMIC_RELAXED);
-            if (now == head)
-                return false;
-            head = now; /* `tail` may have overtaken the head we knew */
+        u64 tail = tail_of(shared), now = __atomic_load_n(&shared->head, __ATOMIC_ACQUIRE);
+        if (now != head) { /* `tail` may have overtaken the head we knew */
+            head = now;
             continue;
         }
-        /* sequentially consistent: the consumer's `sleeping` is looked at after it */
-        if (LIKELY(__atomic_compare_exchange_n(&shared->head, &head, next, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))) {
-            *place = (struct place){head + padding, padding, filled, capacity};
+        enum claim done = claim(shared, &head, tail_in_jump(shared, head, tail, capacity), length, capacity, place);
+        if (done == CLAIMED)
             return true;
-        }
+        if (done == FULL && tail_of(shared) == tail)
+            return false;
     }
     return false;
+}
+
+static inline bool reserve(struct shared *shared, u64 length, struct place *place) {
+    u64 capacity = capacity_of(shared), head = __atomic_load_n(&shared->head, __ATOMIC_RELAXED);
+    return LIKELY(claim(shared, &head, tail_of(shared), length, capacity, place) == CLAIMED) ||
+           reserve_again(shared, length, capacity, place);
 }
 
 static void open_slot(struct slot *slot, u64 position, u64 length, u32 pid) {

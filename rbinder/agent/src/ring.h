@@ -38,6 +38,7 @@ struct reader {
     u64 stuck_head;  /* where the next slots were reserved then: all before it had `patience` to show themselves */
     u64 abandoned, corrupt;
     u64 abandoned_requests; /* of both, those known to be REQUEST_HEADs */
+    u64 jumps_from;  /* position from which on the ring may be jumped to its beginning again */
 };
 long reader_drain(struct reader *reader, u8 *out, u64 room, u64 now, u64 patience);
 /* Sleeps until a producer finds the ring half full, reader_wake is called, or `milliseconds` have passed. */
