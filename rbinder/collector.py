@@ -84,6 +84,7 @@ class Collector:
         self._early: Early | None = None
         self._failures: list[str] = []
         self._emitted = self._skipped = self._unmade = 0
+        self._killed_with = 0  # spans that another collector had in hand
         self._sound = True  # the stream can be read
         self._exporters = self._create_exporters()
         self._spans: Spans = Spans([exporter.processor for exporter in self._exporters], config.service_name)
@@ -113,6 +114,9 @@ class Collector:
         from rbinder.exporters.batch import BatchProcessor
 
         only = self._exporters[0] if len(self._exporters) == 1 else None
+        if isinstance(only, BatchProcessor):  # it counts: the next collector knows what this one was killed with
+            self._killed_with = inbox.left_behind
+            only.on_delivered = inbox.memory.deliver
         if isinstance(only, BatchProcessor) and only.encoded and self._spans.unlimited:
             self._stencils = Stencils(only.take, self._spans.epoch, only.most)
             self._early = Early(self._stencils, self._take)
@@ -195,6 +199,8 @@ class Collector:
         if self._failures and not self._exporters:
             at_exporters = self._emitted
         reasons = [exporter.reason for exporter in self._exporters] + self._failures
+        if self._killed_with:
+            reasons.append(f"{self._killed_with} with a collector that was killed")
         if self._skipped:
             reasons.append(f"{self._skipped} could not be made within the exit timeout")
         unmade = self._unmade + self._decoder.unreadable_requests
@@ -202,7 +208,7 @@ class Collector:
             reasons.append(f"{unmade} could not be described")
         if self._exchanges.lost:
             reasons.append(f"{self._exchanges.lost} records were dropped, which came too fast")
-        lost = at_exporters + self._skipped + unmade + self._exchanges.lost
+        lost = at_exporters + self._killed_with + self._skipped + unmade + self._exchanges.lost
         because = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
         if not lost and because:
             self._stderr.say(because)

@@ -43,6 +43,16 @@ class SharedMemory:
         return self._read(contract.PASSED, 8)
 
     @property
+    def undelivered(self) -> int:
+        """Spans that have been asked for by records that left the ring, and that nobody has delivered yet."""
+        return max(0, self._read(contract.REQUESTS, 8) - self._read(contract.DELIVERED, 8))
+
+    def deliver(self, count: int) -> None:
+        """So many more spans have been delivered; called by one thread of one process."""
+        now = self._read(contract.DELIVERED, 8) + count & (1 << 64) - 1
+        self._map[contract.DELIVERED : contract.DELIVERED + 8] = now.to_bytes(8, "little")
+
+    @property
     def lost_spans(self) -> int:
         """Spans that there will not be, since the memory was made: for want of room in the ring, or in an agent."""
         return self._read(contract.DROPPED_REQUESTS, 8) + self._read(contract.UNTRACED, 8)

@@ -61,6 +61,7 @@ class RingInbox:
         self._pump.reader.shared = memory.address
         self._pump.data = self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._spool))
         self.memory = memory
+        self.left_behind = memory.undelivered  # spans that another collector was killed with
         self._chunks: deque[bytes] = deque()  # the pipe's
 
     def start(self) -> None:

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -82,6 +82,7 @@ class BatchProcessor(SpanProcessor):
 
     def __init__(self, delivery: Delivery, limits: Limits, name: str, encoded: bool = False) -> None:
         self.encoded = encoded
+        self.on_delivered: Callable[[int], None] | None = None  # called by the worker, after each delivery
         self.offered = self.exported = self.failed = self.overflowed = 0
         self._delivery, self._limits, self._name = delivery, limits, name
         self._queue: deque[Spans] = deque()
@@ -188,6 +189,8 @@ class BatchProcessor(SpanProcessor):
     def _work(self) -> None:
         while batch := self._next_batch():
             delivered = self._deliver(batch)
+            if delivered and self.on_delivered is not None:
+                self.on_delivered(self._in_hand)
             with self._changed:
                 self._count(delivered)
                 self._changed.notify_all()

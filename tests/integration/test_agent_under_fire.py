@@ -6,7 +6,6 @@ What could not be kept is told at the end: spans and losses together are exactly
 from __future__ import annotations
 
 import json
-import mmap
 import os
 import re
 import signal
@@ -21,9 +20,9 @@ import pytest
 from engines import WITH_AGENT
 from harness import DEADLINE, Finished, Program, Rbinder, clean_environment, free_port, until
 from peers import peer, silence
-from processes import children, end, exporter, memory, stop, tracer, wait_until_gone
+from processes import children, end, exporter, stop, tracer, wait_until_gone
 
-from rbinder.agent import contract
+from rbinder.exporters.batch import BATCH_SIZE
 
 pytestmark = WITH_AGENT
 Build = Callable[..., Path]
@@ -132,18 +131,6 @@ class Front:
     def collector(self) -> int:
         return exporter(self.program.process.pid)
 
-    def dropped_when_empty(self) -> int:
-        """Wait until all records have been taken; how many spans there was no room for so far."""
-        descriptor = memory(tracer(self.program.process.pid))
-        with mmap.mmap(descriptor, contract.HEADER_SIZE) as header:
-            os.close(descriptor)
-
-            def number(offset: int) -> int:
-                return int.from_bytes(header[offset : offset + 8], "little")
-
-            until(lambda: number(contract.HEAD) == number(contract.TAIL), lambda: "the ring is empty")
-            return number(contract.DROPPED_REQUESTS)
-
 
 @pytest.fixture
 def front(rbinder: Rbinder, build: Build, load_program: Path, back: int, tmp_path: Path) -> Front:
@@ -172,7 +159,6 @@ def test_the_collector_is_killed_again_and_again(front: Front) -> None:
         end(killed)
         assert load.finish() == set()
         until(lambda killed=killed: front.collector != killed, lambda: "another collector")  # type: ignore[misc]
-    before = front.dropped_when_empty()
     last = front.fire(1000, 900001)
     last.all_answered()
     finished = front.program.stop(ENDED)
@@ -181,8 +167,9 @@ def test_the_collector_is_killed_again_and_again(front: Front) -> None:
     assert ("lost" in losses) is bool(lost(finished))
     spans = spans_in(front.file)
     assert spans.wrong_parents == 0
-    arrived = sum(sum(spans.kinds.get(number, Counter()).values()) for number in last.ids)
-    assert arrived + lost(finished) - before == 2000
+    assert sum(sum(spans.kinds.get(number, Counter()).values()) for number in last.ids) == 2000
+    # one killed between the delivery of a batch and its being counted leaves that batch to be told as lost
+    assert 2 * 4000 <= spans.count + lost(finished) <= 2 * 4000 + 3 * BATCH_SIZE
     assert all(kinds[SERVER] <= 1 and kinds[CLIENT] <= 1 for kinds in spans.kinds.values())
 
 

@@ -52,6 +52,8 @@ NUMBERS = {
     "shared.sleeping": contract.SLEEPING,
     "shared.detached": contract.DETACHED,
     "shared.next_tail": contract.NEXT_TAIL,
+    "shared.requests": contract.REQUESTS,
+    "shared.delivered": contract.DELIVERED,
     "shared.dropped": contract.DROPPED,
     "shared.dropped_requests": contract.DROPPED_REQUESTS,
     "shared.passed": contract.PASSED,

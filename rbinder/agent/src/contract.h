@@ -50,6 +50,8 @@ struct shared {
     u32 sleeping;     /* futex: 1 while the consumer sleeps and wants to be woken when the ring is half full */
     u32 detached;     /* 1: nobody will consume any more; records are not written, nothing is traced */
     u64 next_tail;    /* where `head` and `tail` jump to together, or have jumped to last (ring.c) */
+    u64 requests;     /* for which there are to be spans, of those records that have left the ring */
+    u64 delivered;    /* spans, by collectors that count them: what one was killed with is the difference */
     /* -- 256: what was dropped */
     _Alignas(64) u64 dropped; /* records for which there was no room; the consumer takes (exchanges with 0) */
     u64 dropped_requests;     /* of those, REQUEST_HEADs: so many spans will not be there */
@@ -65,6 +67,8 @@ _Static_assert(offsetof(struct shared, capacity) == 64, "contract");
 _Static_assert(offsetof(struct shared, head) == 128, "contract");
 _Static_assert(offsetof(struct shared, tail) == 192, "contract");
 _Static_assert(offsetof(struct shared, next_tail) == 208, "contract");
+_Static_assert(offsetof(struct shared, requests) == 216, "contract");
+_Static_assert(offsetof(struct shared, delivered) == 224, "contract");
 _Static_assert(offsetof(struct shared, dropped) == 256, "contract");
 _Static_assert(offsetof(struct shared, open) == 320, "contract");
 

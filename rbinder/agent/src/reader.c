@@ -93,10 +93,21 @@ static u64 record_size(const struct slot *slot, u64 length) {
     return good && record->size == size && record->version == RECORD_VERSION ? size : 0;
 }
 
+/* A record leaves the ring: does it tell of a span to come, or of one that will not? A failed connect is a failed call, unless
+ * it is retracted (agent/watch.py). */
+static void count_span(struct shared *shared, u32 kind) {
+    if (kind == REQUEST_HEAD || kind == CONNECT_FAILED)
+        shared->requests++;
+    else if (kind == CONNECT_RETRACTED)
+        shared->requests--;
+}
+
 static void count_request(struct cursor *cursor, const struct slot *slot, u64 length) {
     const struct record *record = (const struct record *)(slot + 1);
-    if (length >= sizeof *slot + sizeof *record && record->kind == REQUEST_HEAD)
-        cursor->reader->abandoned_requests++;
+    if (length < sizeof *slot + sizeof *record || record->kind != REQUEST_HEAD)
+        return;
+    cursor->reader->abandoned_requests++;
+    count_span(cursor->reader->shared, REQUEST_HEAD);
 }
 
 enum step { WAIT, PASSED, TAKEN, NO_ROOM };
@@ -115,6 +126,7 @@ static enum step take_committed(struct cursor *cursor, const struct slot *slot, 
     /* a program that writes over shared memory may do so at any time: what was checked is what is passed on */
     ((struct record *)out)->size = (u32)*size;
     ((struct record *)out)->version = RECORD_VERSION;
+    count_span(cursor->reader->shared, ((struct record *)out)->kind);
     clear_to(cursor, cursor->at + length);
     return TAKEN;
 }
