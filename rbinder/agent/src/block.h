@@ -18,6 +18,7 @@ static inline block block_at(const u8 *at) { return _mm_loadu_si128((const __m12
 static inline void block_put(u8 *at, block data) { _mm_storeu_si128((__m128i *)at, data); }
 static inline block every(u8 byte) { return _mm_set1_epi8((char)byte); }
 static inline block same(block data, u8 byte) { return _mm_cmpeq_epi8(data, every(byte)); }
+static inline block alike(block one, block other) { return _mm_cmpeq_epi8(one, other); }
 static inline block at_most(block data, u8 most) { return _mm_cmpeq_epi8(_mm_min_epu8(data, every(most)), data); }
 static inline block less(block data, u8 byte) { return _mm_sub_epi8(data, every(byte)); }
 static inline block plus(block one, block other) { return _mm_add_epi8(one, other); }
@@ -50,6 +51,7 @@ static inline block block_at(const u8 *at) { return vld1q_u8(at); }
 static inline void block_put(u8 *at, block data) { vst1q_u8(at, data); }
 static inline block every(u8 byte) { return vdupq_n_u8(byte); }
 static inline block same(block data, u8 byte) { return vceqq_u8(data, every(byte)); }
+static inline block alike(block one, block other) { return vceqq_u8(one, other); }
 static inline block at_most(block data, u8 most) { return vcleq_u8(data, every(most)); }
 static inline block less(block data, u8 byte) { return vsubq_u8(data, every(byte)); }
 static inline block plus(block one, block other) { return vaddq_u8(one, other); }

@@ -7,6 +7,24 @@ const u8 token_bytes[256] = {
     ['A' ... 'Z'] = 1, ['^' ... 'z'] = 1, ['|'] = 1, ['~'] = 1,
 };
 
+const struct usual_name usual_names[32] = {
+#define NAMED(field, first, literal) [USUAL_PLACE(first, sizeof literal - 1)] = {literal, sizeof literal - 1, field}
+    NAMED(FIELD_HOST, 'h', "host"),
+    NAMED(FIELD_EXPECT, 'e', "expect"),
+    NAMED(FIELD_UPGRADE, 'u', "upgrade"),
+    NAMED(NAME_BAGGAGE, 'b', "baggage"),
+    NAMED(FIELD_FORWARDED, 'f', "forwarded"),
+    NAMED(FIELD_USER_AGENT, 'u', "user-agent"),
+    NAMED(FIELD_CONNECTION, 'c', "connection"),
+    NAMED(NAME_TRACESTATE, 't', "tracestate"),
+    NAMED(FIELD_LENGTH, 'c', "content-length"),
+    NAMED(NAME_TRACEPARENT, 't', "traceparent"),
+    NAMED(0, 'c', "content-type"), /* of no interest, and in most heads */
+    NAMED(NAME_X_REQUEST_ID, 'x', "x-request-id"),
+    NAMED(FIELD_FORWARDED_FOR, 'x', "x-forwarded-for"),
+#undef NAMED
+};
+
 /* Names by their length; then a comparison or two. */
 u32 identify_likely(const u8 *name, u32 size) {
     switch (size) {

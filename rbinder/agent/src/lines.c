@@ -216,12 +216,17 @@ RARE static enum parsed_kind any_line(const u8 *at, const u8 *end, struct parts 
     return parts->next ? WHOLE : line_end(parts->end, end, &parts->next);
 }
 
-static inline enum parsed_kind field_line(const u8 *at, const u8 *end, const u8 *last, struct parts *parts, bool *odd) {
-    if (LIKELY(usual_line(at, last, parts)))
+/* Its parts, and the field's name. */
+static inline enum parsed_kind field_line(const u8 *at, const u8 *end, const u8 *last, struct parts *parts, bool *odd,
+                                          u32 *field) {
+    if (LIKELY(usual_line(at, last, parts))) {
+        *field = identify_usual(at, *at, (u32)(parts->colon - at));
         return WHOLE;
+    }
     struct parts found = {at, at, at}; /* `*parts` stays in registers */
     enum parsed_kind kind = any_line(at, end, &found, odd);
     *parts = found;
+    *field = kind == WHOLE ? identify(at, *at, (u32)(found.colon - at)) : 0;
     return kind;
 }
 
@@ -251,11 +256,11 @@ enum parsed_kind parse_lines(struct head *head, struct framing *framing, bool re
             at = after;
             continue;
         }
-        kind = field_line(at, end, last, &line, &head->odd);
+        u32 field;
+        kind = field_line(at, end, last, &line, &head->odd, &field);
         if (UNLIKELY(kind != WHOLE))
             return kind;
         const u8 *name = at;
-        u32 field = identify(name, first, (u32)(line.colon - name));
         at = line.next;
         if (LIKELY(!field))
             continue;

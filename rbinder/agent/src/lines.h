@@ -44,6 +44,22 @@ static inline u32 identify(const u8 *name, u8 first, u32 size) {
     return letters >> (first & 31) & 1 ? identify_likely(name, size) : 0;
 }
 
+/* The same of a name of letters and '-' alone, shorter than a block, which may be read: one place in a table can have it. */
+struct usual_name {
+    u8 text[BLOCK];
+    u32 size, field;
+};
+extern const struct usual_name usual_names[32];
+#define USUAL_PLACE(first, size) (((first) * 12u + (size)) & 31) /* tried out; upper or lower case is the same */
+
+static inline u32 identify_usual(const u8 *name, u8 first, u32 size) {
+    const struct usual_name *known = &usual_names[USUAL_PLACE(first, size)];
+    if (known->size != size)
+        return 0;
+    lanes others = other_lanes(alike(either(block_at(name), every(0x20)), block_at(known->text)));
+    return others & (((lanes)1 << size * LANE) - 1) ? 0 : known->field;
+}
+
 /* !#$%&'*+-.^_`|~ digits and letters (RFC 9110 5.6.2). */
 extern const u8 token_bytes[256];
 
