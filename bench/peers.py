@@ -2,80 +2,123 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from programs import Failure
-
 PYTHON_PACKAGES = (
     "opentelemetry-distro",
-    "opentelemetry-exporter-otlp",
+    "opentelemetry-exporter-otlp-proto-http",
     "opentelemetry-instrumentation-flask",
     "opentelemetry-instrumentation-requests",
-    "opentelemetry-instrumentation-wsgi",
-    "flask",
-    "gunicorn",
-    "requests",
+    "opentelemetry-instrumentation-fastapi",
+    "opentelemetry-instrumentation-httpx",
+    "flask>=3",
+    "gunicorn>=25",
+    "requests>=2.31",
+    "fastapi>=0.110",
+    "uvicorn[standard]>=0.30",
+    "httpx>=0.27",
 )
-NODE_PACKAGES = ("@opentelemetry/api", "@opentelemetry/auto-instrumentations-node")
-JAVA_AGENT = "io.opentelemetry.javaagent:opentelemetry-javaagent:2.10.0"
-LIMIT = 600  # seconds for an installation
+NODE_PACKAGES = ("@opentelemetry/api@1", "@opentelemetry/auto-instrumentations-node@0")
+JAVA_AGENT = "io.opentelemetry.javaagent:opentelemetry-javaagent:2.20.1"
+LIMIT = 900  # seconds for an installation
+# What every OpenTelemetry SDK is told, so that it does what rbinder does: traces alone, as protobuf over HTTP.
+TRACES_ALONE = (
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+    ("OTEL_TRACES_EXPORTER", "otlp"),
+    ("OTEL_METRICS_EXPORTER", "none"),
+    ("OTEL_LOGS_EXPORTER", "none"),
+    ("OTEL_PROPAGATORS", "tracecontext"),
+)
+
+
+class BuildFailed(Exception):
+    """A program, or what it is compared with, can't be had here; one sentence says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """What goes before a program's command, in place of how many of its words, and into its environment."""
+    """What goes before a program's command and after it, and into its environment."""
 
     prefix: tuple[str, ...] = ()
-    instead_of: int = 0
-    environment: tuple[tuple[str, str], ...] = ()
+    suffix: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = TRACES_ALONE
+
+    def command(self, plain: Sequence[str]) -> list[str]:
+        """The program's command with this instrumentation."""
+        return [*self.prefix, *plain, *self.suffix]
 
 
 class Peers:
-    """Installs them, once, into a directory that is kept. A peer that can't be had is None, with a sentence."""
+    """Installs them, once, into a directory that is kept. Every method raises BuildFailed."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._made: dict[str, Peer | None] = {}
+        self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
 
-    def get(self, kind: str) -> Peer | None:
-        """For "python", "node", "java"; None for whatever has none."""
-        if kind not in self._made:
-            make = {"python": self._python, "node": self._node, "java": self._java}.get(kind)
-            try:
-                self._made[kind] = make() if make else None
-            except (OSError, subprocess.SubprocessError, Failure) as error:
-                print(f"  (no peer for {kind}: {error})", flush=True)
-                self._made[kind] = None
-        return self._made[kind]
+    @property
+    def interpreter(self) -> str:
+        """Python with what the Python programs need, which they run in whether they are instrumented or not."""
+        return str(self.directory / "venv" / "bin" / "python")
 
-    def _python(self) -> Peer:
-        venv = self._directory / "venv"
-        if not (venv / "bin" / "opentelemetry-instrument").exists():
-            _run([sys.executable, "-m", "venv", str(venv)])
-            _run([str(venv / "bin" / "pip"), "install", "--quiet", *PYTHON_PACKAGES])
-        return Peer((str(venv / "bin" / "opentelemetry-instrument"), str(venv / "bin" / "python")), 1)
+    def python(self) -> Peer:
+        """opentelemetry-instrument, in a virtual environment with the frameworks."""
 
-    def _node(self) -> Peer:
-        modules = self._directory / "node_modules"
-        if not (modules / "@opentelemetry" / "auto-instrumentations-node").exists():
-            _run(["npm", "install", "--silent", "--prefix", str(self._directory), *NODE_PACKAGES])
-        register = modules / "@opentelemetry" / "auto-instrumentations-node" / "build" / "src" / "register.js"
-        return Peer(environment=(("NODE_OPTIONS", f"--require {register}"),))
+        def install() -> None:
+            run([sys.executable, "-m", "venv", "--clear", str(self.directory / "venv")])
+            run([self.interpreter, "-m", "pip", "install", "-q", "--disable-pip-version-check", *PYTHON_PACKAGES])
 
-    def _java(self) -> Peer:
-        jar = self._directory / "opentelemetry-javaagent.jar"
-        if not jar.exists():
-            if shutil.which("mvn") is None:
-                raise Failure("mvn is not installed")
-            _run(["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={JAVA_AGENT}",
-                  f"-DoutputDirectory={self._directory}", "-Dmdep.stripVersion=true"])  # fmt: skip
-        return Peer(environment=(("JAVA_TOOL_OPTIONS", f"-javaagent:{jar}"),))
+        once(self.directory / "venv.done", PYTHON_PACKAGES, install)
+        return Peer((str(self.directory / "venv" / "bin" / "opentelemetry-instrument"),))
+
+    def node(self) -> Peer:
+        """The automatic instrumentations, required before the program."""
+        need("npm")
+        install = ["npm", "install", "--silent", "--prefix", str(self.directory), *NODE_PACKAGES]
+        once(self.directory / "node.done", NODE_PACKAGES, lambda: run(install))
+        register = "node_modules/@opentelemetry/auto-instrumentations-node/build/src/register.js"
+        local = ("OTEL_NODE_RESOURCE_DETECTORS", "env,host,os,process")  # all, by default: those ask clouds
+        return Peer(environment=(*TRACES_ALONE, local, ("NODE_OPTIONS", f"--require {self.directory / register}")))
+
+    def java(self) -> Peer:
+        """The OpenTelemetry Java agent."""
+        need("mvn")
+        copy = ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={JAVA_AGENT}",
+                f"-DoutputDirectory={self.directory}", "-Dmdep.stripVersion=true"]  # fmt: skip
+        once(self.directory / "java.done", (JAVA_AGENT,), lambda: run(copy))
+        agent = self.directory / "opentelemetry-javaagent.jar"
+        return Peer(environment=(*TRACES_ALONE, ("JAVA_TOOL_OPTIONS", f"-javaagent:{agent}")))
 
 
-def _run(command: list[str]) -> None:
-    subprocess.run(command, check=True, timeout=LIMIT, stdout=subprocess.DEVNULL)
+def need(command: str) -> str:
+    """Its path. Raises BuildFailed."""
+    found = shutil.which(command)
+    if found is None:
+        raise BuildFailed(f"{command} is not installed")
+    return found
+
+
+def run(command: Sequence[str], directory: Path | None = None) -> None:
+    """Run it to its end. Raises BuildFailed with the last that it said."""
+    try:
+        subprocess.run(command, check=True, timeout=LIMIT, capture_output=True, text=True, cwd=directory)
+    except subprocess.CalledProcessError as error:
+        said = " ".join((error.stderr or error.stdout).split())[-300:]
+        raise BuildFailed(f"{' '.join(command[:4])} failed: {said}") from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BuildFailed(f"{' '.join(command[:4])} failed: {error}") from None
+
+
+def once(stamp: Path, inputs: Sequence[str], make: Callable[[], None]) -> None:
+    """Make something unless it has been made of the same inputs already."""
+    digest = hashlib.sha256("\0".join(inputs).encode()).hexdigest()
+    if stamp.exists() and stamp.read_text() == digest:
+        return
+    stamp.unlink(missing_ok=True)
+    make()
+    stamp.write_text(digest)

@@ -1,0 +1,185 @@
+"""The programs that are measured: a front of each kind, built once; each calls the C back over kept connections.
+
+Run by itself, `python bench/apps.py` builds them all, and tells what can't be had.
+
+The CPU-bound paths run a loop of MILLISECOND rounds, a constant in each program. Started with a number of rounds alone,
+a program runs those and ends: MILLISECOND is a thousandth of the rounds that took a second of user time more than none
+did, on a 2-core x86-64 virtual machine of 2025 (for Python: `python -m timeit -s 'from app import spin' 'spin(N)'`).
+Elsewhere it is longer or shorter than 1 ms, for all variants of a program alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from model import ARCHETYPES
+from peers import BuildFailed, Peer, Peers, need, once, run
+
+SOURCES = Path(__file__).resolve().parent / "apps"
+BUILT = SOURCES.parents[1] / "build" / "bench-apps"
+THREADS = 16  # of each pool
+TOOLCHAIN = "golang.org/toolchain@v0.0.1-go1.24.11.linux-{}"  # a module as any other
+
+
+@dataclass(frozen=True)
+class App:
+    """A front. `sdk` is how its ecosystem's instrumentation is added; where it is None, `why_not` says why."""
+
+    name: str
+    words: tuple[str, ...]
+    sdk: Peer | None = None
+    why_not: str = ""
+    archetypes: tuple[str, ...] = ARCHETYPES
+
+    def command(self, port: int, back: int) -> list[str]:
+        """Listens on the port and calls the back."""
+        return [word.format(port=port, back=back) for word in self.words]
+
+
+def build_back(directory: Path) -> str:
+    """The back's command without its port: static, and never traced. Raises BuildFailed."""
+    return _compiled(directory, "back", "-static")
+
+
+def _sources(*names: str) -> list[str]:
+    """The content of all files in these directories."""
+    files = [path for name in names for path in sorted((SOURCES / name).rglob("*")) if path.is_file()]
+    return [path.read_text() for path in files]
+
+
+def _compiled(directory: Path, name: str, *flags: str) -> str:
+    directory.mkdir(parents=True, exist_ok=True)
+    out, source = directory / f"c-{name}", SOURCES / "c" / f"{name}.c"
+    command = [need("gcc"), "-O2", *flags, "-o", str(out), str(source), "-lpthread"]
+    once(directory / f"c-{name}.done", [*_sources("c"), *command], lambda: run(command))
+    return str(out)
+
+
+def _c(directory: Path) -> App:
+    front = _compiled(directory, "front")
+    why = "there is no instrumentation for C that needs no change of the program"
+    return App("C", (front, "{port}", "{back}"), why_not=why)
+
+
+def _node(directory: Path) -> App:
+    words = (need("node"), str(SOURCES / "node" / "front.js"), "{port}", "{back}")
+    return _with(Peers(directory).node, App("Node", words))
+
+
+def _flask(directory: Path) -> App:
+    peers = Peers(directory)
+    sdk = peers.python()  # the frameworks come with it
+    serve = (peers.interpreter, "-m", "gunicorn", "--chdir", str(SOURCES / "flask"), "-k", "gthread")
+    where = ("--no-control-socket", "--threads", str(THREADS), "-b", "127.0.0.1:{port}", "-e", "BACK_PORT={back}", "app:app")
+    return App("Flask", (*serve, *where), sdk)
+
+
+def _fastapi(directory: Path) -> App:
+    peers = Peers(directory)
+    sdk = peers.python()
+    return App("FastAPI", (peers.interpreter, str(SOURCES / "fastapi" / "app.py"), "{port}", "{back}"), sdk)
+
+
+def _java(directory: Path) -> App:
+    classes = directory / "java"
+    compile = [need("javac"), "-d", str(classes), str(SOURCES / "java" / "Front.java")]
+    once(directory / "java-front.done", [*_sources("java"), *compile], lambda: run(compile))
+    # Without Nagle's algorithm, and with as many kept connections as threads: the defaults are 40 ms and five.
+    options = ("-Dsun.net.httpserver.nodelay=true", f"-Dhttp.maxConnections={THREADS}")
+    words = ("java", *options, "-cp", str(classes), "Front", "{port}", "{back}")
+    return _with(Peers(directory).java, App("Java", words))
+
+
+def _spring(directory: Path) -> App:
+    out = directory / "spring"
+    package = [need("mvn"), "-q", "-B", "-f", str(SOURCES / "spring" / "pom.xml"), f"-Doutput={out}", "package"]
+    once(directory / "spring.done", [*_sources("spring"), *package], lambda: run(package))
+    words = ("java", "-jar", str(out / "front.jar"), "{port}", "{back}")
+    return _with(Peers(directory).java, App("Spring Boot", words))
+
+
+def _go(directory: Path) -> App:
+    out = directory / "go-front"
+    source = SOURCES / "go"
+    once(directory / "go.done", _sources("go"), lambda: run([_go_command(directory), "build", "-o", str(out)], source))
+    return App("Go", (str(out), "{port}", "{back}"), Peer(suffix=("-sdk",)))
+
+
+def _go_command(directory: Path) -> str:
+    """The installed one where it can build for a newer Go, as it can since 1.21; else a newer one, from the proxy."""
+    installed = need("go")
+    version = subprocess.run([installed, "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout
+    if tuple(int(part) for part in version.strip().removeprefix("go").split(".")[:2]) >= (1, 21):
+        return installed
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+    module = TOOLCHAIN.format(machine)
+    run([installed, "mod", "download", module], directory)
+    cache = subprocess.run([installed, "env", "GOMODCACHE"], capture_output=True, text=True, check=True).stdout.strip()
+    own = directory / "go"  # a copy: files in the cache are neither executable nor to be changed
+    shutil.rmtree(own, ignore_errors=True)
+    shutil.copytree(Path(cache, module), own)
+    for path in own.rglob("*"):
+        path.chmod(0o755)
+    return str(own / "bin" / "go")
+
+
+def _with(install: Callable[[], Peer], app: App) -> App:
+    """With that instrumentation where it can be had, and else with the reason why not."""
+    try:
+        return dataclasses.replace(app, sdk=install())
+    except BuildFailed as failure:
+        return dataclasses.replace(app, why_not=str(failure))
+
+
+_BUILDERS: dict[str, Callable[[Path], App]] = {
+    "Node": _node,
+    "Flask": _flask,
+    "FastAPI": _fastapi,
+    "Java": _java,
+    "Spring Boot": _spring,
+    "Go": _go,
+    "C": _c,
+}
+NAMES = tuple(_BUILDERS)
+
+
+def build(name: str, directory: Path = BUILT) -> App:
+    """One of NAMES. Raises BuildFailed."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return _BUILDERS[name](directory)
+
+
+def available(
+    directory: Path = BUILT, wanted: Collection[str] = NAMES, failed: dict[str, str] | None = None
+) -> list[App]:
+    """Those of the wanted ones that can be had; for the others, `failed` gets a sentence by name."""
+    apps = []
+    for name in NAMES:
+        if name in wanted:
+            try:
+                apps.append(build(name, directory))
+            except BuildFailed as failure:
+                if failed is not None:
+                    failed[name] = str(failure)
+    return apps
+
+
+def main() -> int:
+    """The exit status."""
+    failed: dict[str, str] = {}
+    for app in available(wanted=sys.argv[1:] or NAMES, failed=failed):
+        print(f"{app.name}: {' '.join(app.words)}" + (f" ({app.why_not})" if app.why_not else ""))
+    for name, why in failed.items():
+        print(f"{name}: not to be had: {why}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
