@@ -108,11 +108,11 @@ def _spring(directory: Path) -> App:
 def _go(directory: Path) -> App:
     out = directory / "go-front"
     source = SOURCES / "go"
-    once(directory / "go.done", _sources("go"), lambda: run([_go_command(directory), "build", "-o", str(out)], source))
+    once(directory / "go.done", _sources("go"), lambda: run([go_command(directory), "build", "-o", str(out)], source))
     return App("Go", (str(out), "{port}", "{back}"), Peer(suffix=("-sdk",)))
 
 
-def _go_command(directory: Path) -> str:
+def go_command(directory: Path) -> str:
     """The installed one where it can build for a newer Go, as it can since 1.21; else a newer one, from the proxy."""
     installed = need("go")
     version = subprocess.run([installed, "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout

@@ -29,6 +29,7 @@ class Round:
     expected_spans: int = 0
     linked: int = 0  # calls to the back that carried the trace of the request they were made for
     calls: int = 0  # calls to the back that were checked
+    wrong: int = 0  # of these, carried the trace of another request
 
 
 @dataclass(slots=True)

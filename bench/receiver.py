@@ -9,9 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+DELAY = 0.2  # seconds after which every exporter sends what it has: OTEL_BSP_SCHEDULE_DELAY
 QUIET = 0.8  # seconds without a span after which no more are expected
 LIMIT = 30.0  # seconds
+_KINDS = (Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT)  # some SDKs make others beside these
 
 
 class Receiver:
@@ -62,15 +65,23 @@ class Receiver:
         """The URL for OTEL_EXPORTER_OTLP_ENDPOINT."""
         return f"http://127.0.0.1:{self._server.server_port}/{_word(sender)}"
 
-    def take(self, sender: str) -> int:
-        """How many spans came since the last time, when no more come."""
-        word, began = _word(sender), time.monotonic()
+    def take(self, sender: str, expected: int | None = None) -> int:
+        """How many spans came since the last time: when those that are expected have come, or when no more come."""
+        word, began, count = _word(sender), time.monotonic(), 0
         if word not in self._latest:  # it has never sent any
             return 0
-        while time.monotonic() - max(self._latest[word], began) < QUIET and time.monotonic() - began < LIMIT:
-            time.sleep(0.02)
-        bodies, self._bodies[word][:] = list(self._bodies[word]), []
-        return sum(map(_count, bodies))
+        while True:
+            quiet = time.monotonic() - max(self._latest[word], began) > QUIET or time.monotonic() - began > LIMIT
+            waiting = self._bodies[word]
+            while waiting:
+                count += _count(waiting.pop())
+            if quiet or (expected is not None and count >= expected):
+                return count
+            time.sleep(0.01)
+
+    def forget(self, sender: str) -> None:
+        """What has come until now belongs to nothing that is counted."""
+        self._bodies[_word(sender)].clear()
 
 
 def _word(sender: str) -> str:
@@ -85,4 +96,5 @@ def _unpacked(body: bytes) -> bytes:
 
 def _count(body: bytes) -> int:
     request = ExportTraceServiceRequest.FromString(body)
-    return sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)
+    scopes = (scope for resource in request.resource_spans for scope in resource.scope_spans)
+    return sum(span.kind in _KINDS for scope in scopes for span in scope.spans)

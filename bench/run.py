@@ -1,84 +1,98 @@
-"""Measures rbinder against the same programs untouched, under strace and with their own OpenTelemetry instrumentation.
+"""Measures rbinder against the same programs untouched, instrumented by their own SDK, and under strace.
 
-`make bench` runs it, in about a quarter of an hour; ARGS=C,Node measures those pairs alone.
-
-Ratios to the untouched program come first: absolute figures tell of the machine. The first line of each comparison is
-the untouched program against itself: how much of a difference is noise.
+`make bench` runs it, in about half an hour, and writes docs/benchmarks.md with its pictures and the figures as JSON.
+`make bench QUICK=1` takes under five minutes, and like a run of some programs alone (ARGS="Node C") it writes into
+build/bench instead: such figures are for a first look. `ARGS="--render FILE"` makes the document of figures anew.
 """
 
 from __future__ import annotations
 
-import os
-import platform
+import argparse
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import instructions
-import memory
-import startup
+import machine
+import plots
+import report as document
 import stops
-import throughput
-from pairs import Pair, available
-from peers import Peers
-from programs import BENCH, ROOT, TARGETS, Failure, Programs, build, free_port
-from receiver import Receiver
+from apps import BUILT, NAMES, App, available, build_back
+from loads import Generators
+from measure import FULL, QUICK, Bench
+from model import Report
+from peers import BuildFailed
+from programs import ROOT, Failure, Programs, free_port
+
+PROFILED = ("Node", "Java", "C", "Flask")  # the first that is there: neither the fastest nor the slowest
 
 
-def section(title: str, lines: Iterable[str]) -> None:
-    """Print a heading, and lines as they come."""
-    print(f"\n{title}", flush=True)
-    for line in lines:
-        print(line, flush=True)
+def counted(programs: Programs, apps: list[App], back: int, directory: Path, *, quick: bool) -> list[str]:
+    """What is the same in every run: stops for a request and, as it takes long, only in a full run, instructions."""
+    lines = ["Stops of the engine ptrace for one request that is served by another:", ""]
+    lines += stops.measure(programs, apps, back)
+    if not quick:
+        lines += ["", "Instructions that the agent adds to a call:", "", *instructions.measure(directory)]
+    return lines
 
 
-def compare(directory: Path, pair: Pair, back: int, receiver: Receiver, load: str) -> None:
-    """Throughput of one pair, and the memory of its rbinder."""
-    peers = Peers(ROOT / "build" / "peers")
+def measure(wanted: list[str], directory: Path, *, quick: bool, kept: Path) -> Report:
+    """Everything. The figures are kept after each program, whatever happens then. Raises Failure, BuildFailed."""
+    report = Report(quick=quick)
+    generators = Generators(ROOT / "build" / "bench")
+    failed: dict[str, str] = {}
+    apps = available(BUILT, wanted, failed)
+    report.missing |= {f"{name}, all variants": why for name, why in failed.items()}
+    if not apps:
+        raise Failure("none of the programs can be had here: " + "; ".join(failed.values()))
+    report.machine = machine.machine()
+    report.versions = machine.versions(BUILT) | generators.versions()
+    report.sizes = machine.sizes(BUILT)
+    profiled = next((name for name in PROFILED if any(app.name == name for app in apps)), apps[0].name)
+    bench = Bench(directory, QUICK if quick else FULL, report, generators)
     with Programs(directory) as programs:
-        fronts = throughput.start(programs, pair, back, receiver, peers)
-        for connections in throughput.CONNECTIONS:
-            plural = "s" if connections > 1 else ""
-            title = f"{pair.name} front, {connections} connection{plural}, relative to untouched"
-            section(title, [throughput.HEADING])
-            for line in throughput.compare(load, fronts, connections, receiver):
-                print(line, flush=True)
-        for way in (throughput.AGENT, throughput.PTRACE):
-            section(
-                f"Memory of rbinder ({way}) under the {pair.name} front, after this", memory.measure(fronts[way].roles)
-            )
-
-
-def measure(directory: Path, programs: Programs, wanted: list[str]) -> None:
-    """Everything, in the order in which it is printed."""
-    back = free_port()
-    programs.start([build(TARGETS / "back.c", directory, "-static"), str(back)], back)
-    load, receiver = build(BENCH / "load.c", directory, "-static"), Receiver()
-    programs.callback(receiver.close)
-    pairs = [pair for pair in available(directory) if not wanted or pair.name in wanted]
-    section("Stops for one proxied request on kept connections (counted)", stops.measure(programs, pairs, back))
-    section("Instructions of the agent (counted)", instructions.measure(directory))
-    section("Start of a program below rbinder", startup.measure(directory))
-    for pair in pairs:
-        compare(directory, pair, back, receiver, load)
+        back = free_port()
+        programs.start([build_back(BUILT), str(back)], back)
+        for app in apps:
+            began = time.monotonic()
+            bench.measure(app, back, profiled=app.name == profiled)
+            print(f"{app.name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+            report.save(kept)
+        report.counted = counted(programs, apps, back, directory, quick=quick)
+    report.save(kept)
+    return report
 
 
 def main() -> int:
     """The exit status."""
-    began = time.monotonic()
-    print(f"Linux {platform.release()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
-    with tempfile.TemporaryDirectory(prefix="rbinder-bench-") as name:
-        directory = Path(name)
-        try:
-            with Programs(directory) as programs:
-                measure(directory, programs, [word for argument in sys.argv[1:] for word in argument.split(",")])
-        except (Failure, OSError, subprocess.SubprocessError) as failure:
-            print(f"bench: {failure}", file=sys.stderr)
-            return 1
-    print(f"\n{time.monotonic() - began:.0f} s")
+    parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__.splitlines()[0])
+    parser.add_argument("programs", nargs="*", default=[], help=f"of {', '.join(NAMES)}; all if none is named")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, fewer kinds of load")
+    parser.add_argument("--render", type=Path, metavar="FILE", help="measure nothing: the document of these figures")
+    asked = parser.parse_args()
+    wanted = [name for word in asked.programs for name in NAMES if name.lower().replace(" ", "") == word.lower()]
+    if len(wanted) != len(asked.programs):
+        parser.error(f"programs are {', '.join(name.replace(' ', '') for name in NAMES)}")
+    began, whole = time.monotonic(), not asked.quick and not wanted
+    target = ROOT / ("docs" if whole else "build/bench")
+    pictures = target / "benchmarks"
+    pictures.mkdir(parents=True, exist_ok=True)
+    try:
+        if asked.render:
+            report = Report.load(asked.render)
+        else:
+            with tempfile.TemporaryDirectory(prefix="rbinder-bench-") as name:
+                kept = pictures / "benchmarks.json"
+                report = measure(wanted or list(NAMES), Path(name), quick=asked.quick, kept=kept)
+        page = document.write(report, target, plots.draw(report, pictures))
+    except (Failure, BuildFailed, OSError, ValueError, TypeError, subprocess.SubprocessError) as failure:
+        print(f"bench: {failure}", file=sys.stderr)
+        return 1
+    print(document.sentence(report))
+    took = f"{time.monotonic() - began:.0f} s"
+    print(f"\n{took}; {page.relative_to(ROOT)} has the figures, {pictures.relative_to(ROOT)} pictures and JSON")
     return 0
 
 

@@ -1,0 +1,190 @@
+"""Measures programs: each in all its variants side by side, which are asked in turn, in a random order every round."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from apps import App
+from fronts import Front, start
+from loads import Generators, Load
+from model import AGENT, PTRACE, SDK, STRACE, UNTOUCHED, VARIANTS, Cell, Footprint, Report, Round
+from profiles import profile
+from programs import Failure, Programs
+from receiver import Receiver
+
+T = TypeVar("T")
+CONNECTIONS = 8
+SHARE, FASTEST = 0.25, 1000  # a fixed rate: so much of what the untouched program can do, and requests a second at most
+
+
+@dataclass(frozen=True, slots=True)
+class Stress:
+    """A kind of load: a path, at a fixed rate or as fast as it goes; strace is measured under those that say so."""
+
+    archetype: str
+    fixed: bool
+    strace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long everything is measured. `seconds` of load a round and variant; `starts` of a program in each variant."""
+
+    rounds: int
+    seconds: float
+    starts: int
+    warmup: float  # seconds, once for each variant
+    loads: tuple[Stress, ...]
+
+
+FULL = Plan(
+    rounds=7,
+    seconds=0.7,
+    starts=5,
+    warmup=2.0,
+    loads=(
+        Stress("hello", fixed=False),
+        Stress("work", fixed=False, strace=True),
+        Stress("cpu", fixed=False),
+        Stress("work", fixed=True, strace=True),
+        Stress("io", fixed=True),
+        Stress("mixed", fixed=True),
+    ),
+)
+QUICK = Plan(
+    rounds=3,
+    seconds=0.4,
+    starts=1,
+    warmup=0.7,
+    loads=(Stress("work", fixed=False, strace=True), Stress("mixed", fixed=True)),
+)
+
+
+class Bench:
+    """Measures one program after the other, and puts what it finds into a report."""
+
+    def __init__(self, directory: Path, plan: Plan, report: Report, generators: Generators) -> None:
+        self._directory, self._plan, self._report, self._generators = directory, plan, report, generators
+
+    def measure(self, app: App, back: int, *, profiled: bool) -> None:
+        """All of one program. What can't be measured goes into the report's list of what is missing."""
+        self._footprints: dict[str, Footprint] = {}
+        with Programs(self._directory) as programs:
+            receiver = Receiver()
+            programs.callback(receiver.close)
+            fronts = self._start(programs, app, back, receiver)
+            for front in list(fronts.values()):
+                self._try(fronts, front, partial(self._warm_up, front))
+            for stress in self._plan.loads:
+                if UNTOUCHED in fronts and stress.archetype in app.archetypes:
+                    self._stress(fronts, stress, receiver)
+            for front in fronts.values():
+                footprint = self._footprints[front.variant]
+                footprint.memory_program, footprint.memory_tool = front.memory
+            if profiled:
+                self._profile(fronts)
+        if UNTOUCHED in fronts:
+            self._report.footprints.extend(self._footprints[variant] for variant in fronts)
+
+    def _start(self, programs: Programs, app: App, back: int, receiver: Receiver) -> dict[str, Front]:
+        """Every variant, in turns; the last of its starts goes on running."""
+        fronts: dict[str, Front] = {}
+        absent: set[str] = set()
+        for turn in range(self._plan.starts):
+            for variant in random.sample(VARIANTS, len(VARIANTS)):
+                last = turn == self._plan.starts - 1
+                if variant in absent or (variant == STRACE and not last):
+                    continue
+                try:
+                    front = start(programs, app, variant, back, receiver)
+                except (Failure, OSError) as failure:
+                    absent.add(variant)
+                    self._miss(app, variant, failure)
+                    continue
+                footprint = self._footprints.setdefault(variant, Footprint(app.name, variant, 0, 0))
+                footprint.starts.append(front.started)
+                if last:
+                    fronts[variant] = front
+                else:
+                    front.program.stop()
+        return {variant: fronts[variant] for variant in VARIANTS if variant in fronts}
+
+    def _warm_up(self, front: Front) -> None:
+        path = "/work" if "work" in front.app.archetypes else f"/{front.app.archetypes[0]}"
+        self._generators.saturate(front.port, path, CONNECTIONS, self._plan.warmup)
+
+    def _stress(self, fronts: dict[str, Front], stress: Stress, receiver: Receiver) -> None:
+        """All rounds under one kind of load."""
+        asked = {name: front for name, front in fronts.items() if stress.strace or name != STRACE}
+        app, rate = fronts[UNTOUCHED].app, self._rate(fronts[UNTOUCHED], stress.archetype) if stress.fixed else 0
+        cells = {name: Cell(app.name, stress.archetype, name, CONNECTIONS, rate) for name in asked}
+        print(f"{app.name}, {stress.archetype}, {f'{rate}/s' if rate else 'as fast as it goes'}", file=sys.stderr)
+        for turn in range(self._plan.rounds + 1):  # the first is for getting used to it, and isn't counted
+            for name in random.sample(list(asked), len(asked)):
+                if name in fronts:
+                    ask = partial(self._round, fronts[name], cells[name], receiver)
+                    found = self._try(fronts, fronts[name], ask)
+                    if found is not None and turn:
+                        cells[name].rounds.append(found)
+        if UNTOUCHED in fronts:
+            self._report.cells.extend(cell for name, cell in cells.items() if name in fronts)
+
+    def _rate(self, front: Front, archetype: str) -> int:
+        """A fixed rate that the untouched program bears with ease, coarse enough for two runs to have the same."""
+        load = self._generators.saturate(front.port, f"/{archetype}", CONNECTIONS, self._plan.seconds)
+        return even(min(load.requests / load.seconds * SHARE, FASTEST))
+
+    def _round(self, front: Front, cell: Cell, receiver: Receiver) -> Round:
+        """One stretch; what its spans still cost after it is counted to it, and over before the next."""
+        receiver.forget(front.sender)
+        front.look()
+        before = front.cpu()
+        load = self._ask(front, cell)
+        front.weigh()
+        expected = (
+            load.requests * (1 if cell.archetype == "hello" else 2) if front.variant in (AGENT, PTRACE, SDK) else 0
+        )
+        spans = receiver.take(front.sender, expected) if expected else 0
+        own, tool = (after - earlier for after, earlier in zip(front.cpu(), before, strict=True))
+        return Round(load.requests, load.errors, load.seconds, load.p50, load.p99, own, tool,
+                     spans, expected, load.linked, load.calls, load.wrong)  # fmt: skip
+
+    def _ask(self, front: Front, cell: Cell) -> Load:
+        path, seconds = f"/{cell.archetype}", self._plan.seconds
+        if cell.rate:
+            return self._generators.attack(front.port, path, cell.rate, seconds)
+        return self._generators.saturate(front.port, path, cell.connections, seconds)
+
+    def _profile(self, fronts: dict[str, Front]) -> None:
+        """Where the time goes, of the program and of the tool, under either engine."""
+        for variant in (AGENT, PTRACE):
+            if variant in fronts:
+                front = fronts[variant]
+                front.look()
+                load = partial(self._generators.saturate, front.port, "/work", CONNECTIONS)
+                for whose, text in profile(front, self._directory, load):
+                    self._report.profiles[f"{variant}, {whose}, {front.app.name}"] = text
+
+    def _try(self, fronts: dict[str, Front], front: Front, do: Callable[[], T]) -> T | None:
+        """What fails once is left out from then on."""
+        try:
+            return do()
+        except (Failure, OSError) as failure:
+            del fronts[front.variant]
+            self._miss(front.app, front.variant, failure)
+            return None
+
+    def _miss(self, app: App, variant: str, why: Exception) -> None:
+        self._report.missing[f"{app.name}, {variant}"] = str(why)
+        print(f"{app.name}, {variant}: {why}", file=sys.stderr)
+
+
+def even(rate: float) -> int:
+    """The largest number of the digits 1, 2 or 5 and noughts that isn't above it; 1 at least."""
+    return max((digit * 10**power for power in range(7) for digit in (1, 2, 5) if digit * 10**power <= rate), default=1)
