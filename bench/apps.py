@@ -30,13 +30,18 @@ TOOLCHAIN = "golang.org/toolchain@v0.0.1-go1.24.11.linux-{}"  # a module as any 
 
 @dataclass(frozen=True)
 class App:
-    """A front. `sdk` is how its ecosystem's instrumentation is added; where it is None, `why_not` says why."""
+    """A front. `sdk` is how its ecosystem's instrumentation is added; where it is None, `why_not` says why.
+
+    `internal_spans` are those that the SDK makes for a request beyond SERVER and CLIENT spans, which rbinder makes too.
+    """
 
     name: str
     words: tuple[str, ...]
     sdk: Peer | None = None
     why_not: str = ""
     archetypes: tuple[str, ...] = ARCHETYPES
+    internal_spans: int = 0
+    why_no_agent: str = ""  # why the engine agent can't trace it
 
     def command(self, port: int, back: int) -> list[str]:
         """Listens on the port and calls the back."""
@@ -76,15 +81,16 @@ def _node(directory: Path) -> App:
 def _flask(directory: Path) -> App:
     peers = Peers(directory)
     sdk = peers.python()  # the frameworks come with it
-    serve = (peers.interpreter, "-m", "gunicorn", "--chdir", str(SOURCES / "flask"), "-k", "gthread")
-    where = ("--no-control-socket", "--threads", str(THREADS), "-b", "127.0.0.1:{port}", "-e", "BACK_PORT={back}", "app:app")
-    return App("Flask", (*serve, *where), sdk)
+    gunicorn = (peers.interpreter, "-m", "gunicorn", "--no-control-socket", "--chdir", str(SOURCES / "flask"))
+    options = ("-k", "gthread", "--threads", str(THREADS), "-b", "127.0.0.1:{port}", "-e", "BACK_PORT={back}")
+    return App("Flask", (*gunicorn, *options, "app:app"), sdk)
 
 
 def _fastapi(directory: Path) -> App:
     peers = Peers(directory)
     sdk = peers.python()
-    return App("FastAPI", (peers.interpreter, str(SOURCES / "fastapi" / "app.py"), "{port}", "{back}"), sdk)
+    words = (peers.interpreter, str(SOURCES / "fastapi" / "app.py"), "{port}", "{back}")
+    return App("FastAPI", words, sdk, internal_spans=2)  # each message that it sends, of which a response has two
 
 
 def _java(directory: Path) -> App:
@@ -109,7 +115,8 @@ def _go(directory: Path) -> App:
     out = directory / "go-front"
     source = SOURCES / "go"
     once(directory / "go.done", _sources("go"), lambda: run([go_command(directory), "build", "-o", str(out)], source))
-    return App("Go", (str(out), "{port}", "{back}"), Peer(suffix=("-sdk",)))
+    why = "Go makes its calls without the C library"
+    return App("Go", (str(out), "{port}", "{back}"), Peer(suffix=("-sdk",)), why_no_agent=why)
 
 
 def go_command(directory: Path) -> str:
