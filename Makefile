@@ -8,10 +8,10 @@ AGENT := rbinder/agent/agent-$(shell uname -m).so
 MACHINES := x86_64 aarch64
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench wheel clean
+.PHONY: help venv demo test check bench bench-compare wheel clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 venv: $(STAMP)  ## put rbinder and what its tests need into .venv
 
@@ -38,9 +38,13 @@ check: $(STAMP)  ## ruff and mypy --strict; changes nothing
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy --strict
 
-bench: $(STAMP) $(AGENT)  ## throughput and stops per request, against the same program untouched and under strace
-	scripts/bootstrap test
-	$(PYTHON) bench/run.py $(ARGS)
+bench: $(STAMP) $(AGENT)  ## write docs/benchmarks.md, in half an hour (QUICK=1: a first look; ARGS="Node C": these alone)
+	scripts/bootstrap bench
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(PYTHON) bench/run.py $(if $(QUICK),--quick) $(ARGS)
+
+bench-compare: $(STAMP)  ## tell in what two runs differ: A=old.json B=new.json, both benchmarks.json of make bench
+	$(PYTHON) bench/compare.py $(A) $(B)
 
 wheel: $(STAMP)  ## build one wheel for x86-64 and aarch64, glibc and musl, into dist, and try it in a fresh venv
 	scripts/bootstrap wheel
