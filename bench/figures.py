@@ -5,6 +5,7 @@ This file does no input or output: the document, the pictures and the comparison
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,8 +55,17 @@ class Ratio:
 
     @property
     def noise(self) -> float:
-        """How far the furthest round is from 1: of the untouched program against itself, what means nothing."""
-        return max(abs(self.low - 1), abs(self.high - 1))
+        """By which factor the furthest round is from 1: of the untouched program against itself, what means nothing."""
+        return max(factor(self.low), factor(self.high))
+
+    def seen(self, noise: Ratio | None) -> bool:
+        """Whether it is further from 1 than anything that is noise; without knowing the noise, nothing is."""
+        return noise is not None and factor(self.median) > noise.noise
+
+
+def factor(ratio: float) -> float:
+    """How far a ratio is from 1, up or down."""
+    return max(ratio, 1 / ratio) if ratio > 0 else math.inf
 
 
 def ratio(cell: Cell, base: Cell, measure: Measure) -> Ratio:
@@ -92,12 +102,9 @@ class Group:
         return ratio(cell, base, measure)
 
     def seen(self, variant: str, measure: Measure) -> bool:
-        """Whether the difference is larger than any that the untouched program showed against itself.
-
-        Where it was not measured against itself nothing can be said to be seen.
-        """
-        found, noise = self.ratio(variant, measure), self.ratio(AGAIN, measure)
-        return found is not None and noise is not None and abs(found.median - 1) > noise.noise
+        """Whether the difference is larger than any that the untouched program showed against itself."""
+        found = self.ratio(variant, measure)
+        return found is not None and found.seen(self.ratio(AGAIN, measure))
 
 
 def groups(report: Report) -> list[Group]:

@@ -80,6 +80,8 @@ class Generators:
             raise Failure(f"wrk tells nothing: {done[-300:]}")
         numbers = json.loads(told)
         answered = numbers["requests"] - numbers["errors"]
+        if answered <= 0:
+            raise Failure(f"no request was answered, {numbers['errors']} failed")
         took = numbers["microseconds"] / 1e6
         return Load(answered, numbers["errors"], took, numbers["p50"] / 1e6, numbers["p99"] / 1e6)
 

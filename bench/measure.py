@@ -40,6 +40,7 @@ class Plan:
     seconds: float
     starts: int
     warmup: float  # seconds, once for each variant
+    profile: int  # seconds
     loads: tuple[Stress, ...]
 
 
@@ -48,6 +49,7 @@ FULL = Plan(
     seconds=0.7,
     starts=5,
     warmup=2.0,
+    profile=3,
     loads=(
         Stress("hello", fixed=False),
         Stress("work", fixed=False, strace=True),
@@ -61,7 +63,8 @@ QUICK = Plan(
     rounds=3,
     seconds=0.4,
     starts=1,
-    warmup=0.7,
+    warmup=1.0,
+    profile=1,
     loads=(Stress("work", fixed=False, strace=True), Stress("mixed", fixed=True)),
 )
 
@@ -168,7 +171,7 @@ class Bench:
                 front = fronts[variant]
                 front.look()
                 load = partial(self._generators.saturate, front.port, "/work", CONNECTIONS)
-                for whose, text in profile(front, self._directory, load):
+                for whose, text in profile(front, self._directory, self._plan.profile, load):
                     self._report.profiles[f"{variant}, {whose}, {front.app.name}"] = text
 
     def _try(self, fronts: dict[str, Front], front: Front, do: Callable[[], T]) -> T | None:

@@ -15,17 +15,16 @@ from fronts import Front
 from model import PTRACE
 from programs import DEADLINE, Failure
 
-SECONDS = 3
 _LINES = 14
 
 
-def profile(front: Front, directory: Path, load: Callable[[float], object]) -> Iterator[tuple[str, str]]:
+def profile(front: Front, directory: Path, seconds: int, load: Callable[[float], object]) -> Iterator[tuple[str, str]]:
     """("program", text) and ("tool", text), each from a stretch of load of its own. What can't be had is left out."""
     for whose, take in (("program", _machine_code), ("tool", _python)):
-        asking = threading.Thread(target=_quietly, args=(load, SECONDS + 1.0))
+        asking = threading.Thread(target=_quietly, args=(load, seconds + 1.0))
         asking.start()
         try:
-            text = take(front, directory)
+            text = take(front, directory, seconds)
         except (Failure, OSError, subprocess.SubprocessError) as failure:
             print(f"no profile of the {whose}, {front.variant}: {failure}", file=sys.stderr)
         else:
@@ -41,13 +40,13 @@ def _quietly(load: Callable[[float], object], seconds: float) -> None:
         print(f"the load of a profile: {failure}", file=sys.stderr)
 
 
-def _machine_code(front: Front, directory: Path) -> str:
+def _machine_code(front: Front, directory: Path, seconds: int) -> str:
     """The program's functions by the samples in them. The clock of the CPU is there in virtual machines, too."""
     if shutil.which("perf") is None:
         raise Failure("perf is not installed")
     data, pids = directory / "perf.data", ",".join(map(str, front.pids("program")))
     record = ["perf", "record", "-q", "-F", "1999", "-e", "cpu-clock", "-o", str(data), "-p", pids]
-    _said([*record, "--", "sleep", str(SECONDS)])
+    _said([*record, "--", "sleep", str(seconds)])
     report = ["perf", "report", "-q", "--stdio", "-i", str(data), "--percent-limit", "0.05"]
     libraries = _rows(_said([*report, "--sort", "dso"]))[:6]
     functions = _rows(_said([*report, "--sort", "dso,symbol"]))
@@ -60,14 +59,14 @@ def _rows(text: str) -> list[str]:
     return [re.sub(r"[\s-]*$", "", line.strip()) for line in text.splitlines() if re.match(r"\s+\d+\.\d+%", line)]
 
 
-def _python(front: Front, directory: Path) -> str:
+def _python(front: Front, directory: Path, seconds: int) -> str:
     """The functions of rbinder's busiest process, by the samples in them alone, and with what they call."""
     spy = Path(sys.executable).with_name("py-spy")
     if not spy.exists():
         raise Failure("py-spy is not installed")
     [role] = [role for role in front.roles if role.name == ("tracer" if front.variant == PTRACE else "collector")]
     out = directory / "spied"
-    _said([str(spy), "record", "-d", str(SECONDS), "-r", "500", "-f", "raw", "-o", str(out), "-p", str(role.pid)])
+    _said([str(spy), "record", "-d", str(seconds), "-r", "500", "-f", "raw", "-o", str(out), "-p", str(role.pid)])
     return f"rbinder's {role.name}:\n{summary(out.read_text())}"
 
 

@@ -30,8 +30,8 @@ program, or of the tool beside it, until the last span has come, for 1,000 reque
 Memory is the largest sum of proportional shares (PSS) that was seen after a round.
 
 A figure is the median of the rounds; a ratio is the median of the ratios to the untouched program in the same round,
-with the least and the most in brackets. Where the untouched program differed from itself in any round by as much as
-that median does, the table says "no difference seen"."""
+with the least and the most in brackets. Where the untouched program differed from itself in any round by as large a
+factor as that median is, up or down, the table says "no difference seen"."""
 
 
 def page(report: Report, pictures: Mapping[str, str]) -> str:

@@ -29,13 +29,10 @@ from programs import ROOT, Failure, Programs, free_port
 PROFILED = ("Node", "Java", "C", "Flask")  # the first that is there: neither the fastest nor the slowest
 
 
-def counted(programs: Programs, apps: list[App], back: int, directory: Path, *, quick: bool) -> list[str]:
-    """What is the same in every run: stops for a request and, as it takes long, only in a full run, instructions."""
-    lines = ["Stops of the engine ptrace for one request that is served by another:", ""]
-    lines += stops.measure(programs, apps, back)
-    if not quick:
-        lines += ["", "Instructions that the agent adds to a call:", "", *instructions.measure(directory)]
-    return lines
+def counted(programs: Programs, apps: list[App], back: int, directory: Path) -> list[str]:
+    """What is the same in every run: stops for a request, and instructions."""
+    lines = ["Stops of the engine ptrace for one request that is passed on:", "", *stops.measure(programs, apps, back)]
+    return [*lines, "", "Instructions that the agent adds to a call:", "", *instructions.measure(directory)]
 
 
 def measure(wanted: list[str], directory: Path, *, quick: bool, kept: Path) -> Report:
@@ -60,7 +57,8 @@ def measure(wanted: list[str], directory: Path, *, quick: bool, kept: Path) -> R
             bench.measure(app, back, profiled=app.name == profiled)
             print(f"{app.name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
             report.save(kept)
-        report.counted = counted(programs, apps, back, directory, quick=quick)
+        if not quick:
+            report.counted = counted(programs, apps, back, directory)
     report.save(kept)
     return report
 

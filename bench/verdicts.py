@@ -121,8 +121,7 @@ def verdicts(report: Report, variant: str, other: str) -> Iterator[Verdict]:
         for kind in KINDS:
             if kind.told(group):
                 found = ratio(group.cells[variant], group.cells[other], kind.measure)
-                noise = group.ratio(AGAIN, kind.measure)
-                seen = noise is not None and abs(found.median - 1) > noise.noise
+                seen = found.seen(group.ratio(AGAIN, kind.measure))
                 yield Verdict(group, kind, found, kind.better * (1 if found.median > 1 else -1) if seen else 0)
 
 
