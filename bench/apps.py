@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -112,28 +111,33 @@ def _spring(directory: Path) -> App:
 
 
 def _go(directory: Path) -> App:
-    out = directory / "go-front"
-    source = SOURCES / "go"
-    once(directory / "go.done", _sources("go"), lambda: run([go_command(directory), "build", "-o", str(out)], source))
+    out, source = directory / "go-front", SOURCES / "go"
+
+    def make() -> None:
+        run([go_command(directory), "build", "-o", str(out)], source)
+
+    once(directory / "go.done", _sources("go"), make)
     why = "Go makes its calls without the C library"
     return App("Go", (str(out), "{port}", "{back}"), Peer(suffix=("-sdk",)), why_no_agent=why)
 
 
 def go_command(directory: Path) -> str:
-    """The installed one where it can build for a newer Go, as it can since 1.21; else a newer one, from the proxy."""
+    """The installed one if it can fetch a newer Go by itself, as since 1.21; else a newer one. Raises BuildFailed."""
     installed = need("go")
-    version = subprocess.run([installed, "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout
-    if tuple(int(part) for part in version.strip().removeprefix("go").split(".")[:2]) >= (1, 21):
+    version = run([installed, "env", "GOVERSION"], directory).strip().removeprefix("go")
+    if tuple(int(part) for part in version.split(".")[:2]) >= (1, 21):
         return installed
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
-    module = TOOLCHAIN.format(machine)
-    run([installed, "mod", "download", module], directory)
-    cache = subprocess.run([installed, "env", "GOMODCACHE"], capture_output=True, text=True, check=True).stdout.strip()
-    own = directory / "go"  # a copy: files in the cache are neither executable nor to be changed
-    shutil.rmtree(own, ignore_errors=True)
-    shutil.copytree(Path(cache, module), own)
-    for path in own.rglob("*"):
-        path.chmod(0o755)
+    module = TOOLCHAIN.format({"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine])
+    own = directory / "go"
+
+    def install() -> None:
+        run([installed, "mod", "download", module], directory)
+        shutil.rmtree(own, ignore_errors=True)
+        shutil.copytree(Path(run([installed, "env", "GOMODCACHE"], directory).strip(), module), own)
+        for path in (own, *own.rglob("*")):  # in the cache nothing can be executed, and nothing removed
+            path.chmod(0o755)
+
+    once(directory / "toolchain.done", (module,), install)
     return str(own / "bin" / "go")
 
 

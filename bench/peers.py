@@ -103,18 +103,19 @@ def need(command: str) -> str:
     return found
 
 
-def run(command: Sequence[str], directory: Path | None = None) -> None:
-    """Run it to its end. Raises BuildFailed with the last that it said."""
+def run(command: Sequence[str], directory: Path | None = None) -> str:
+    """Run it to its end; returns its output. Raises BuildFailed with the last that it said."""
     try:
-        subprocess.run(command, check=True, timeout=LIMIT, capture_output=True, text=True, cwd=directory)
+        done = subprocess.run(command, check=True, timeout=LIMIT, capture_output=True, text=True, cwd=directory)
     except subprocess.CalledProcessError as error:
         said = " ".join((error.stderr or error.stdout).split())[-300:]
         raise BuildFailed(f"{' '.join(command[:4])} failed: {said}") from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BuildFailed(f"{' '.join(command[:4])} failed: {error}") from None
+    return done.stdout
 
 
-def once(stamp: Path, inputs: Sequence[str], make: Callable[[], None]) -> None:
+def once(stamp: Path, inputs: Sequence[str], make: Callable[[], object]) -> None:
     """Make something unless it has been made of the same inputs already."""
     digest = hashlib.sha256("\0".join(inputs).encode()).hexdigest()
     if stamp.exists() and stamp.read_text() == digest:
