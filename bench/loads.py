@@ -73,8 +73,18 @@ class Generators:
         script = self._directory / f"{path.strip('/')}.lua"
         script.write_text(_LUA.format(path=path))
         # wrk takes whole seconds alone, so it's told when to stop by a signal, upon which it reports as ever
-        command = ["timeout", "-s", "INT", f"{seconds}", self._wrk, "-t1", f"-c{connections}", f"-d{DEADLINE:.0f}s"]
-        done = _run([*command, "--timeout=10s", "-s", str(script), f"http://127.0.0.1:{port}{path}"])
+        command = [
+            "timeout",
+            "-s",
+            "INT",
+            f"{seconds}",
+            self._wrk,
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds + DEADLINE:.0f}s",
+        ]
+        command += ["--timeout=10s", "-s", str(script), f"http://127.0.0.1:{port}{path}"]
+        done = _run(command, seconds)
         told = next((line for line in done.splitlines() if line.startswith('{"')), "")
         if not told:
             raise Failure(f"wrk tells nothing: {done[-300:]}")
@@ -92,9 +102,9 @@ class Generators:
         targets, results = self._directory / "targets", self._directory / "results"
         targets.write_text("".join(_target(port, path, number, trace) for number, trace in enumerate(traces)))
         attack = [self._vegeta, "attack", *_OPTIONS, f"-rate={rate}", f"-duration={count / rate}s"]
-        _run([*attack, f"-targets={targets}", f"-output={results}"])
-        rows = list(csv.reader(_run([self._vegeta, "encode", "-to=csv", str(results)]).splitlines()))
-        return judged(rows, traces)
+        _run([*attack, f"-targets={targets}", f"-output={results}"], seconds)
+        told = _run([self._vegeta, "encode", "-to=csv", str(results)], seconds)
+        return judged(list(csv.reader(told.splitlines())), traces)
 
 
 def _target(port: int, path: str, number: int, trace: str) -> str:
@@ -129,8 +139,8 @@ def links(answers: Iterable[bytes], traces: list[str]) -> tuple[int, int, int]:
     return calls, linked, wrong
 
 
-def _run(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=4 * DEADLINE)
+def _run(command: list[str], seconds: float) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 2 * DEADLINE)
     if done.returncode not in (0, 124):  # 124: timeout has ended it, as it should
         raise Failure(f"{' '.join(command[:6])} ...: {done.stderr[-300:] or done.stdout[-300:]}")
     return done.stdout

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from apps import App
+from figures import total
 from fronts import Front, start
 from loads import Generators, Load
 from model import AGENT, PTRACE, SDK, STRACE, UNTOUCHED, VARIANTS, Cell, Footprint, Report, Round
@@ -135,6 +136,10 @@ class Bench:
                     found = self._try(fronts, fronts[name], ask)
                     if found is not None and turn:
                         cells[name].rounds.append(found)
+        for name, cell in cells.items():
+            if total(cell, "expected_spans") and not total(cell, "spans") and name in fronts:
+                self._miss(app, name, Failure(f"it answers, but no span of it comes ({stress.archetype})"))
+                del fronts[name]
         if UNTOUCHED in fronts:
             self._report.cells.extend(cell for name, cell in cells.items() if name in fronts)
 

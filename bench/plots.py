@@ -82,7 +82,9 @@ def _ratios(title: str, among: list[Group], measure: Measure, path: Path) -> Non
                     axis.bar(where, found.median, width, color=COLOURS[variant], alpha=sure)
                     axis.vlines(where, found.low, found.high, color="#333333", linewidth=1)
         axis.axhline(1, color="#555555", linewidth=0.8)
-        axis.set_yscale("log" if measure is not throughput else "linear")
+        if measure is not throughput:
+            axis.set_yscale("log", base=2)
+            axis.yaxis.set_major_formatter("{x:g}")
         axis.set_title(MEANINGS.get(archetype, archetype), loc="left")
         _label(axis, [group.program for group in here])
     _legend(figure, shown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import findings
 import tables
 import verdicts
 from figures import groups, programs
@@ -93,7 +94,7 @@ def _rest(report: Report) -> Iterator[str]:
     if report.counted:
         yield from ("## Counted, and the same in every run", "", "```text", *report.counted, "```", "")
     yield from ("## What is missing or went wrong", "")
-    yield from [f"- {line}" for line in verdicts.wrongs(report)] or ["Nothing."]
+    yield from [f"- {line}" for line in findings.wrongs(report)] or ["Nothing."]
     yield from ("", "## Program by program", "")
     for program in programs(report):
         yield from (f"### {program}", "")
@@ -103,7 +104,7 @@ def _rest(report: Report) -> Iterator[str]:
 
 
 def _costs(report: Report) -> Iterator[str]:
-    found = verdicts.costs(report)
+    found = findings.costs(report)
     if found:
         yield from ("## The three largest costs", "")
         yield from ("CPU seconds for 1,000 requests that are passed on as fast as it goes, and where they go.", "")

@@ -129,7 +129,7 @@ def footprints(report: Report) -> Iterator[str]:
         took = f"{statistics.median(one.starts):.2f} s" if one.starts else "–"
         memory = [f"{one.memory_program / MIB:.0f} MiB", f"{one.memory_tool / MIB:.0f} MiB" if one.memory_tool else "–"]
         rows.append([one.program, one.variant, *memory, took, later(one, base, again)])
-    return table(["program", "variant", "memory of the program", "of the tool", "first answer", "later by"], rows, 4)
+    return table(["program", "variant", "memory of the program", "of the tool", "first answer", "later"], rows, 4)
 
 
 def later(one: Footprint, base: Footprint | None, again: Footprint | None) -> str:
@@ -139,7 +139,7 @@ def later(one: Footprint, base: Footprint | None, again: Footprint | None) -> st
     found, noise = (_beyond(some, base) for some in (one, again))
     if one is not again and abs(found.median) <= max(abs(noise.low), abs(noise.high)):
         return UNSEEN
-    return f"{found.median:.2f} s ({found.low:.2f} to {found.high:.2f})"
+    return f"{found.median:+.2f} s ({found.low:+.2f} to {found.high:+.2f})"
 
 
 def _beyond(one: Footprint, base: Footprint) -> Ratio:

@@ -1,4 +1,4 @@
-"""What the figures say in words: the sentence to quote, where rbinder wins and loses, what costs most, what went wrong.
+"""What the figures say in words: the sentence to quote, and where rbinder wins and loses.
 
 This file does no input or output. Every sentence is made of figures, and one that favours rbinder has the same form as
 one that doesn't.
@@ -6,6 +6,7 @@ one that doesn't.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,18 +16,14 @@ from figures import (
     Measure,
     Ratio,
     cpu_all,
-    cpu_program,
-    cpu_tool,
     groups,
-    lost,
-    median,
     p50,
     p99,
     ratio,
     throughput,
     total,
 )
-from model import AGAIN, AGENT, PTRACE, SDK, UNTOUCHED, Cell, Report
+from model import AGAIN, AGENT, PTRACE, SDK, UNTOUCHED, Footprint, Report
 
 ENGINES = (AGENT, PTRACE)
 MEANINGS = {"hello": "hello (no call)", "work": "trivial", "cpu": "CPU-bound", "io": "I/O-bound", "mixed": "mixed"}
@@ -71,16 +68,24 @@ def sentence(report: Report) -> str:
     slow = [group for group in every if group.archetype == "mixed" and group.rate]
     told = []
     if kept := _middle(fast, AGENT, throughput, min):
-        text = f"Under rbinder's agent, a program that only passes requests on, as fast as it can, keeps {kept}"
+        text = (
+            "Under rbinder's agent, a program that only passes requests on, as fast as it can, keeps of its untouched "
+            f"throughput {kept}"
+        )
         peer = _middle(fast, SDK, throughput, min)
         told.append(text + (f"; with its own SDK {peer}." if peer else "."))
     if taken := _middle(slow, AGENT, cpu_all, max):
         text = (
             "At a fixed rate of requests that compute and wait, no difference in median latency is seen in "
-            f"{_unseen(slow, AGENT)}, and the CPU time, rbinder's own processes included, is {taken}"
+            f"{_unseen(slow, AGENT)}, and the CPU time, rbinder's own processes included, is, of the "
+            f"untouched program's, {taken}"
         )
         peer = _middle(slow, SDK, cpu_all, max)
         told.append(text + (f"; with its own SDK {_unseen(slow, SDK)}, and {peer}." if peer else "."))
+    if ours := linked(report, AGENT):
+        peers = linked(report, SDK)
+        text = f"All calls are linked to the requests that they are made for in {_all(ours)}"
+        told.append(text + (f"; with its own SDK in {_all(peers)}." if peers else "."))
     return " ".join(told) or "Nothing was measured that a sentence could be made of."
 
 
@@ -90,9 +95,12 @@ def _middle(among: Sequence[Group], variant: str, measure: Measure, worst: Calla
     if not found:
         return ""
     name = worst(found, key=lambda program: found[program])
-    what = "of its untouched throughput" if measure is throughput else "of the untouched program's"
     middle = statistics.median(found.values())
-    return f"{middle:.0%} {what} (the median of {len(found)}; the worst is {name} with {found[name]:.0%})"
+    return f"{middle:.0%} (the median of {len(found)}; the worst, {name}, {found[name]:.0%})"
+
+
+def _all(shares: dict[str, float]) -> str:
+    return f"{sum(share == 1 for share in shares.values())} of {len(shares)} programs"
 
 
 def _unseen(among: Sequence[Group], variant: str) -> str:
@@ -137,6 +145,54 @@ def losses_and_wins(report: Report) -> Iterator[str]:
                     yield from _told(kind, [one for one in every if one.kind is kind])
                 yield ""
 
+    yield from _of_the_whole(report)
+
+
+def _of_the_whole(report: Report) -> Iterator[str]:
+    """What is not of a kind of load: links, memory and the start, of every variant that traces."""
+    yield "### Links, memory, start"
+    yield ""
+    for variant in (*ENGINES, SDK):
+        known = linked(report, variant)
+        if known:
+            less = [f"{program} {math.floor(share * 1000) / 10}%" for program, share in known.items() if share < 1]
+            some = f"; less in {', '.join(less)}" if less else ""
+            yield f"- `{variant}` links all calls in {len(known) - len(less)} of {len(known)} programs{some}."
+    for what, measure in (("memory of program and tool together", _memory), ("seconds until the first answer", _start)):
+        for variant in (*ENGINES, SDK):
+            told = ", ".join(_more(report, variant, measure))
+            if told:
+                yield f"- {what}, `{variant}` beyond the untouched program: {told}."
+    yield ""
+
+
+def linked(report: Report, variant: str) -> dict[str, float]:
+    """The share of calls that carried the trace of their own request, by program."""
+    counts: dict[str, tuple[int, int]] = {}
+    for group in groups(report):
+        if (cell := group.cells.get(variant)) is not None and total(cell, "calls"):
+            linked, calls = counts.get(group.program, (0, 0))
+            counts[group.program] = linked + total(cell, "linked"), calls + total(cell, "calls")
+    return {program: linked / calls for program, (linked, calls) in counts.items()}
+
+
+def _memory(one: Footprint) -> float:
+    return (one.memory_program + one.memory_tool) / 2**20
+
+
+def _start(one: Footprint) -> float:
+    return statistics.median(one.starts)
+
+
+def _more(report: Report, variant: str, measure: Callable[[Footprint], float]) -> Iterator[str]:
+    found = {(one.program, one.variant): measure(one) for one in report.footprints if one.starts}
+    for program, name in found:
+        if name == variant and {(program, UNTOUCHED), (program, AGAIN)} <= found.keys():
+            base = found[program, UNTOUCHED]
+            more, noise = found[program, variant] - base, abs(found[program, AGAIN] - base)
+            unit = f"{more:+.0f} MiB" if measure is _memory else f"{more:+.2f} s"
+            yield f"{program} {unit if abs(more) > noise else 'no difference seen'}"
+
 
 def _told(kind: Kind, every: list[Verdict]) -> Iterator[str]:
     if not every:
@@ -147,68 +203,3 @@ def _told(kind: Kind, every: list[Verdict]) -> Iterator[str]:
         some = sorted((one for one in every if one.better == sign), key=lambda one: kind.better * one.found.median)
         if some:
             yield f"  - {word} in {len(some)}: " + "; ".join(map(str, some if sign < 0 else reversed(some))) + "."
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """CPU seconds for 1,000 requests, of which process, and the profile that shows where they go."""
-
-    title: str
-    seconds: float
-    profile: str
-
-
-def _added(group: Group, variant: str) -> float:
-    return median(group.cells[variant], cpu_program) - median(group.cells[UNTOUCHED], cpu_program)
-
-
-def _beside(group: Group, variant: str) -> float:
-    return median(group.cells[variant], cpu_tool)
-
-
-_COSTS: dict[tuple[str, str], tuple[str, Callable[[Group, str], float]]] = {
-    (AGENT, "program"): ("what the agent adds to the program", _added),
-    (AGENT, "tool"): ("rbinder's processes beside the agent", _beside),
-    (PTRACE, "program"): ("what being stopped adds to the program", _added),
-    (PTRACE, "tool"): ("rbinder's processes with ptrace", _beside),
-}
-
-
-def costs(report: Report) -> list[Cost]:
-    """The three largest, of the program that was profiled."""
-    found = []
-    fast = {group.program: group for group in groups(report) if group.archetype == "work" and not group.rate}
-    for name, text in report.profiles.items():
-        variant, whose, program = name.split(", ", 2)
-        group = fast.get(program)
-        if group is not None and {variant, UNTOUCHED} <= set(group.cells) and (variant, whose) in _COSTS:
-            title, seconds = _COSTS[variant, whose]
-            found.append(Cost(f"{title} ({program})", seconds(group, variant), text))
-    return sorted(found, key=lambda cost: -cost.seconds)[:3]
-
-
-def wrongs(report: Report) -> Iterator[str]:
-    """What is missing, and what did not go as it should."""
-    for what, why in report.missing.items():
-        yield f"{what}: not measured: {why}"
-    for group in groups(report):
-        for variant, cell in group.cells.items():
-            for what in _wrong(group, cell):
-                yield f"{group.program}, {variant}, {load(group)}: {what}"
-
-
-def _wrong(group: Group, cell: Cell) -> Iterator[str]:
-    errors, answered = total(cell, "errors"), total(cell, "requests")
-    if errors:
-        yield f"{errors} of {errors + answered} requests failed"
-    if group.rate and (reached := median(cell, throughput)) < 0.9 * group.rate:
-        yield f"the rate was not kept, {reached:.0f} requests/s were answered"
-    gone, expected = lost(cell)
-    if gone:
-        yield f"{gone} of {expected} spans did not come"
-    wrong, calls = total(cell, "wrong"), total(cell, "calls")
-    if wrong:
-        yield f"{wrong} of {calls} calls carried the trace of another request"
-    unbound = calls - wrong - total(cell, "linked")
-    if expected and unbound:
-        yield f"{unbound} of {calls} calls did not carry the trace of the request that they were made for"

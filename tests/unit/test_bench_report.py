@@ -10,12 +10,13 @@ import compare
 import pytest
 import report as document
 from figures import Group, cpu_all, groups, lost, median, throughput
+from findings import costs, wrongs
 from loads import judged
 from model import AGAIN, AGENT, PTRACE, SDK, UNTOUCHED, Cell, Footprint, Report, Round
 from profiles import summary
 from programs import Failure
 from tables import UNSEEN, details, difference, footprints, overview, share, table
-from verdicts import KINDS, costs, sentence, verdicts, wrongs
+from verdicts import KINDS, sentence, verdicts
 
 FAST, STEADY = 0, 100
 
@@ -91,11 +92,11 @@ def test_lost_spans_are_counted_by_round() -> None:
 
 def test_the_sentence_tells_the_worst_and_the_own_sdk() -> None:
     text = sentence(Report(cells=made() + made(archetype="mixed", rate=STEADY, agent=1.0, sdk=0.7)))
-    assert "keeps 90% of its untouched throughput (the median of 1; the worst is Node with 90%)" in text
-    assert "with its own SDK 50%" in text
+    assert "keeps of its untouched throughput 90% (the median of 1; the worst, Node, 90%)" in text
+    assert "with its own SDK 50% (" in text
     assert "no difference in median latency is seen in 1 of 1 programs" in text
-    assert "is 140% of the untouched program's" in text
-    assert "with its own SDK 0 of 1 programs, and 200%" in text
+    assert "rbinder's own processes included, is, of the untouched program's, 140% (" in text
+    assert "with its own SDK 0 of 1 programs, and 200% (" in text
 
 
 def test_the_sentence_of_nothing() -> None:
@@ -120,6 +121,23 @@ def test_less_latency_is_better() -> None:
     assert {one.kind.name: one.better for one in verdicts(report, AGENT, UNTOUCHED)} == {
         "median latency": -1, "99th percentile of latency": -1, "CPU time of program and tool": -1,
     }  # fmt: skip
+
+
+def test_links_memory_and_start_are_told_of_all_that_trace() -> None:
+    cells = made(archetype="io", rate=STEADY)
+    for cell, linked in ((cells[2], 50), (cells[3], 100)):
+        for one in cell.rounds:
+            one.calls, one.linked = 100, linked
+    sizes = {UNTOUCHED: 100, AGAIN: 110, AGENT: 150, SDK: 105}
+    prints = [Footprint("Node", name, size * 2**20, 0, [size / 100]) for name, size in sizes.items()]
+    report = Report(cells=cells, footprints=prints)
+    text = document.page(report, {})
+    assert "- `agent` links all calls in 0 of 1 programs; less in Node 50.0%." in text
+    assert "- `its own SDK` links all calls in 1 of 1 programs." in text
+    assert "`agent` beyond the untouched program: Node +50 MiB." in text
+    assert "- seconds until the first answer, `agent` beyond the untouched program: Node +0.50 s." in text
+    assert f"- memory of program and tool together, `its own SDK` beyond the untouched program: Node {UNSEEN}." in text
+    assert "in 0 of 1 programs; with its own SDK in 1 of 1 programs." in sentence(report)
 
 
 def test_what_went_wrong_is_told() -> None:
@@ -147,7 +165,7 @@ def test_a_later_start_that_is_noise_is_no_difference() -> None:
     starts = {UNTOUCHED: [1.0, 1.1], AGAIN: [1.1, 1.0], AGENT: [1.05, 1.15], SDK: [2.0, 2.2], PTRACE: [3.0]}
     lines = list(footprints(Report(footprints=[Footprint("C", name, 2**20, 0, each) for name, each in starts.items()])))
     assert lines[4].endswith(f"| 1.10 s | {UNSEEN} |")
-    assert lines[5].endswith("| 2.10 s | 1.05 s (1.00 to 1.10) |")
+    assert lines[5].endswith("| 2.10 s | +1.05 s (+1.00 to +1.10) |")
     assert lines[6].endswith("| 3.00 s |  |")
 
 
