@@ -96,7 +96,9 @@ def _middle(among: Sequence[Group], variant: str, measure: Measure, worst: Calla
         return ""
     name = worst(found, key=lambda program: found[program])
     middle = statistics.median(found.values())
-    return f"{middle:.0%} (the median of {len(found)}; the worst, {name}, {found[name]:.0%})"
+    same = sum(not group.seen(variant, measure) for group in among if variant in group.cells)
+    noise = f"; no difference is seen in {same}" if same else ""
+    return f"{middle:.0%} (the median of {len(found)}; the worst, {name}, {found[name]:.0%}{noise})"
 
 
 def _all(shares: dict[str, float]) -> str:

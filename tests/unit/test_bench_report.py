@@ -99,6 +99,12 @@ def test_the_sentence_tells_the_worst_and_the_own_sdk() -> None:
     assert "with its own SDK 0 of 1 programs, and 200% (" in text
 
 
+def test_the_sentence_says_where_it_is_noise() -> None:
+    assert "keeps of its untouched throughput 90% (the median of 1; the worst, Node, 90%; no difference is seen in 1)" in (
+        sentence(Report(cells=made(noise=0.2)))
+    )
+
+
 def test_the_sentence_of_nothing() -> None:
     assert sentence(Report()).startswith("Nothing was measured")
 
