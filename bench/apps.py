@@ -24,6 +24,7 @@ from peers import BuildFailed, Peer, Peers, need, once, run
 SOURCES = Path(__file__).resolve().parent / "apps"
 BUILT = SOURCES.parents[1] / "build" / "bench-apps"
 THREADS = 16  # of each pool
+KEPT = "75"  # seconds that a connection is kept for a client that pauses: by default 2 to 5
 TOOLCHAIN = "golang.org/toolchain@v0.0.1-go1.24.11.linux-{}"  # a module as any other
 
 
@@ -81,8 +82,8 @@ def _flask(directory: Path) -> App:
     peers = Peers(directory)
     sdk = peers.python()  # the frameworks come with it
     gunicorn = (peers.interpreter, "-m", "gunicorn", "--no-control-socket", "--chdir", str(SOURCES / "flask"))
-    options = ("-k", "gthread", "--threads", str(THREADS), "-b", "127.0.0.1:{port}", "-e", "BACK_PORT={back}")
-    return App("Flask", (*gunicorn, *options, "app:app"), sdk)
+    options = ("-k", "gthread", "--threads", str(THREADS), "--keep-alive", KEPT, "-b", "127.0.0.1:{port}")
+    return App("Flask", (*gunicorn, *options, "-e", "BACK_PORT={back}", "app:app"), sdk)
 
 
 def _fastapi(directory: Path) -> App:

@@ -42,7 +42,7 @@ function serve(port, back) {
     spin(path.rounds);
     ask(back, agent, `${path.call}?${query}`, response);
   });
-  server.keepAliveTimeout = 75_000; // ms; by default a client that pauses for 5 s finds its connection closed
+  server.keepAliveTimeout = 75_000; // ms, for a client that pauses; by default 5 s
   server.listen(port, "127.0.0.1");
 }
 
