@@ -8,7 +8,7 @@ AGENT := rbinder/agent/agent-$(shell uname -m).so
 MACHINES := x86_64 aarch64
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench bench-compare wheel clean
+.PHONY: help venv demo test check bench bench-compare micro soak wheel clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,15 @@ bench: $(STAMP) $(AGENT)  ## write docs/benchmarks.md, in half an hour (QUICK=1:
 
 bench-compare: $(STAMP)  ## tell in what two runs differ: A=old.json B=new.json, both benchmarks.json of make bench
 	$(PYTHON) bench/compare.py $(A) $(B)
+
+micro: $(STAMP) $(AGENT)  ## what the parts cost: a head, a span, a record, a stop
+	scripts/bootstrap agent
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[test,bench]'
+	$(PYTHON) -m pytest bench/micro -q --benchmark-columns=median,iqr,rounds $(ARGS)
+
+soak: $(STAMP) $(AGENT)  ## load while endpoint, workers and collectors come and go (MINUTES=10): nothing fails, nothing grows
+	scripts/bootstrap bench
+	$(PYTHON) bench/soak.py $(MINUTES)
 
 wheel: $(STAMP)  ## build one wheel for x86-64 and aarch64, glibc and musl, into dist, and try it in a fresh venv
 	scripts/bootstrap wheel
