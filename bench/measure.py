@@ -21,6 +21,7 @@ from receiver import Receiver
 
 T = TypeVar("T")
 CONNECTIONS = 8
+USED_TO = 0.4  # seconds of a kind of load before it is measured
 SHARE, FASTEST = 0.25, 1000  # a fixed rate: so much of what the untouched program can do, and requests a second at most
 
 
@@ -47,8 +48,8 @@ class Plan:
 
 FULL = Plan(
     rounds=7,
-    seconds=0.7,
-    starts=5,
+    seconds=0.6,
+    starts=4,
     warmup=2.0,
     profile=3,
     loads=(
@@ -64,7 +65,7 @@ QUICK = Plan(
     rounds=3,
     seconds=0.4,
     starts=1,
-    warmup=1.0,
+    warmup=0.6,
     profile=1,
     loads=(Stress("work", fixed=False, strace=True), Stress("mixed", fixed=True)),
 )
@@ -84,7 +85,8 @@ class Bench:
             programs.callback(receiver.close)
             fronts = self._start(programs, app, back, receiver)
             for front in list(fronts.values()):
-                self._try(fronts, front, partial(self._warm_up, front))
+                archetype = "work" if "work" in app.archetypes else app.archetypes[0]
+                self._try(fronts, front, partial(self._accustom, front, archetype, self._plan.warmup, receiver))
             for stress in self._plan.loads:
                 if UNTOUCHED in fronts and stress.archetype in app.archetypes:
                     self._stress(fronts, stress, receiver)
@@ -119,9 +121,10 @@ class Bench:
                     front.program.stop()
         return {variant: fronts[variant] for variant in VARIANTS if variant in fronts}
 
-    def _warm_up(self, front: Front) -> None:
-        path = "/work" if "work" in front.app.archetypes else f"/{front.app.archetypes[0]}"
-        self._generators.saturate(front.port, path, CONNECTIONS, self._plan.warmup)
+    def _accustom(self, front: Front, archetype: str, seconds: float, receiver: Receiver) -> None:
+        """Load that isn't counted, and what its spans cost: over before anything is measured."""
+        load = self._generators.saturate(front.port, f"/{archetype}", CONNECTIONS, seconds)
+        receiver.take(front.sender, expected(front.variant, archetype, load.requests))
 
     def _stress(self, fronts: dict[str, Front], stress: Stress, receiver: Receiver) -> None:
         """All rounds under one kind of load."""
@@ -129,12 +132,15 @@ class Bench:
         app, rate = fronts[UNTOUCHED].app, self._rate(fronts[UNTOUCHED], stress.archetype) if stress.fixed else 0
         cells = {name: Cell(app.name, stress.archetype, name, CONNECTIONS, rate) for name in asked}
         print(f"{app.name}, {stress.archetype}, {f'{rate}/s' if rate else 'as fast as it goes'}", file=sys.stderr)
-        for turn in range(self._plan.rounds + 1):  # the first is for getting used to it, and isn't counted
+        for front in list(asked.values()):
+            if front.variant in fronts:
+                self._try(fronts, front, partial(self._accustom, front, stress.archetype, USED_TO, receiver))
+        for _ in range(self._plan.rounds):
             for name in random.sample(list(asked), len(asked)):
                 if name in fronts:
                     ask = partial(self._round, fronts[name], cells[name], receiver)
                     found = self._try(fronts, fronts[name], ask)
-                    if found is not None and turn:
+                    if found is not None:
                         cells[name].rounds.append(found)
         for name, cell in cells.items():
             if total(cell, "expected_spans") and not total(cell, "spans") and name in fronts:
@@ -155,13 +161,11 @@ class Bench:
         before = front.cpu()
         load = self._ask(front, cell)
         front.weigh()
-        expected = (
-            load.requests * (1 if cell.archetype == "hello" else 2) if front.variant in (AGENT, PTRACE, SDK) else 0
-        )
-        spans = receiver.take(front.sender, expected) if expected else 0
+        due = expected(front.variant, cell.archetype, load.requests)
+        spans = receiver.take(front.sender, due) if due else 0
         own, tool = (after - earlier for after, earlier in zip(front.cpu(), before, strict=True))
         return Round(load.requests, load.errors, load.seconds, load.p50, load.p99, own, tool,
-                     spans, expected, load.linked, load.calls, load.wrong)  # fmt: skip
+                     spans, due, load.linked, load.calls, load.wrong)  # fmt: skip
 
     def _ask(self, front: Front, cell: Cell) -> Load:
         path, seconds = f"/{cell.archetype}", self._plan.seconds
@@ -191,6 +195,11 @@ class Bench:
     def _miss(self, app: App, variant: str, why: Exception) -> None:
         self._report.missing[f"{app.name}, {variant}"] = str(why)
         print(f"{app.name}, {variant}: {why}", file=sys.stderr)
+
+
+def expected(variant: str, archetype: str, requests: int) -> int:
+    """Spans of so many requests: one for each that is served, and where that calls the back, one for the call."""
+    return requests * (1 if archetype == "hello" else 2) if variant in (AGENT, PTRACE, SDK) else 0
 
 
 def even(rate: float) -> int:
