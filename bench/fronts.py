@@ -14,6 +14,7 @@ from programs import DEADLINE, Failure, Program, Programs, Role, cpu_seconds, de
 from receiver import DELAY, Receiver
 
 _STRACE = ["strace", "-f", "--seccomp-bpf", "-e", "trace=network,read,write", "-o", "/dev/null"]
+PATIENCE = 5.0  # seconds for an end: Node's instrumentation takes SIGTERM for itself, and the program never ends
 _POLL = 0.002  # seconds between two tries to get the first answer
 
 
@@ -86,6 +87,7 @@ def start(programs: Programs, app: App, variant: str, back: int, receiver: Recei
     }
     began = time.monotonic()
     program = programs.start(words, 0, **(sink | extra))
+    programs.callback(program.stop, PATIENCE)
     _answered(program, port, f"/{app.archetypes[0]}?id=0", began)
     return Front(app, variant, port, program, time.monotonic() - began, sender)
 

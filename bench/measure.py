@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from apps import App
 from figures import total
-from fronts import Front, start
+from fronts import PATIENCE, Front, start
 from loads import Generators, Load
 from model import AGENT, PTRACE, SDK, STRACE, UNTOUCHED, VARIANTS, Cell, Footprint, Report, Round
 from profiles import profile
@@ -118,7 +118,7 @@ class Bench:
                 if last:
                     fronts[variant] = front
                 else:
-                    front.program.stop()
+                    front.program.stop(PATIENCE)
         return {variant: fronts[variant] for variant in VARIANTS if variant in fronts}
 
     def _accustom(self, front: Front, archetype: str, seconds: float, receiver: Receiver) -> None:

@@ -120,13 +120,16 @@ class Program:
                     raise Failure(f"{' '.join(self._command)} doesn't listen: {self._stderr.read_text()}") from None
                 time.sleep(_POLL)
 
-    def stop(self) -> str:
-        """SIGTERM, and SIGKILL for all that doesn't heed it. strace, told itself, would leave its program behind."""
+    def stop(self, patience: float = DEADLINE) -> str:
+        """SIGTERM, and SIGKILL for all that doesn't heed it in time (seconds).
+
+        strace, told itself, would leave its program behind.
+        """
         if self.process.poll() is None:
             own = self.process.pid
             _send(children(own) if self._command[0] == "strace" else [own], signal.SIGTERM)
             try:
-                self.process.wait(DEADLINE)
+                self.process.wait(patience)
             except subprocess.TimeoutExpired:
                 _send([*descendants(self.process.pid), self.process.pid], signal.SIGKILL)
                 self.process.wait()
