@@ -149,8 +149,11 @@ def writer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
     command = [*before, str(program), str(COUNT)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, bufsize=0, cwd=ROOT, env=environment({})) as process:
-        yield way, process
         assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b".")
+        assert process.stdout.read(1) == b"."  # it runs
+        yield way, process
         process.stdin.close()
         assert process.wait() == 0
 
