@@ -91,7 +91,7 @@ class Generators:
         numbers = json.loads(told)
         answered = numbers["requests"] - numbers["errors"]
         if answered <= 0:
-            raise Failure(f"no request was answered, {numbers['errors']} failed")
+            raise Failure(f"no request was answered in {seconds:.1f} s, {numbers['errors']} failed")
         took = numbers["microseconds"] / 1e6
         return Load(answered, numbers["errors"], took, numbers["p50"] / 1e6, numbers["p99"] / 1e6)
 
