@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 DELAY = 0.2  # seconds after which every exporter sends what it has: OTEL_BSP_SCHEDULE_DELAY
-QUIET = 0.8  # seconds without a span after which no more are expected
+QUIET = 1.5  # seconds without a span after which no more are expected
 LIMIT = 30.0  # seconds
 _KINDS = (Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT)  # some SDKs make others beside these
 

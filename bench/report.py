@@ -22,7 +22,8 @@ All variants of a program run side by side, and are asked in turn, in a new rand
 else happens on the machine happens to all of them. *untouched again* is the same program a second time: what it
 differs from the first by is noise. *strace* (`-f --seccomp-bpf`, of reads, writes and network calls, to /dev/null) is
 what a tool written in C costs that watches from outside. Every request is sampled, and its spans go over OTLP to the
-same endpoint, which counts those of kind SERVER and CLIENT; every exporter sends what it has five times a second.
+same endpoint, which counts those of kind SERVER and CLIENT; every exporter sends what it has five times a second. Lost
+is a span that has not come when none of its program's has come for a second and a half.
 
 *As fast as it goes* is wrk with 8 connections, each waiting for its answer. At a fixed rate it is vegeta, which sends
 whether answered or not, with a `traceparent` in each request; the back tells which one it got. The load generator, the
