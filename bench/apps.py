@@ -18,8 +18,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from ecosystems import BuildFailed, Peer, Peers, need, once, run
 from model import ARCHETYPES
-from peers import BuildFailed, Peer, Peers, need, once, run
 
 SOURCES = Path(__file__).resolve().parent / "apps"
 BUILT = SOURCES.parents[1] / "build" / "bench-apps"

@@ -14,7 +14,7 @@ import sysconfig
 from importlib import metadata
 from pathlib import Path
 
-from peers import JAVA_AGENT
+from ecosystems import JAVA_AGENT
 from programs import ROOT, environment
 
 FRAMEWORKS = ("flask", "gunicorn", "requests", "fastapi", "uvicorn", "httpx")

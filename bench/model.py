@@ -76,7 +76,5 @@ class Report:
     def load(cls, path: Path) -> Report:
         """Raises OSError, ValueError, TypeError."""
         data: dict[str, Any] = json.loads(path.read_text())
-        cells = [
-            Cell(**{**cell, "rounds": [Round(**one) for one in cell["rounds"]]}) for cell in data.pop("cells")
-        ]
+        cells = [Cell(**{**cell, "rounds": [Round(**one) for one in cell["rounds"]]}) for cell in data.pop("cells")]
         return cls(cells=cells, footprints=[Footprint(**one) for one in data.pop("footprints")], **data)

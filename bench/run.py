@@ -20,10 +20,10 @@ import plots
 import report as document
 import stops
 from apps import BUILT, NAMES, App, available, build_back
+from ecosystems import BuildFailed
 from loads import Generators
 from measure import FULL, QUICK, Bench
 from model import Report
-from peers import BuildFailed
 from programs import ROOT, Failure, Programs, free_port
 
 PROFILED = ("Node", "Java", "C", "Flask")  # the first that is there: neither the fastest nor the slowest

@@ -26,9 +26,9 @@ from pathlib import Path
 
 from apps import BUILT, build, build_back
 from askers import Askers
+from ecosystems import BuildFailed
 from endpoint import Endpoint, State
 from memory import proportional
-from peers import BuildFailed
 from programs import DEADLINE, Failure, Program, Programs, children, free_port, rbinder, roles
 
 CONNECTIONS, RATE = 8, 120  # of each program; requests a second

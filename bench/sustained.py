@@ -11,8 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from ecosystems import BuildFailed
 from loads import Generators
-from peers import BuildFailed
 from programs import BENCH, ROOT, Failure, Programs, build, free_port, rbinder
 from receiver import Receiver
 
