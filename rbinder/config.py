@@ -44,6 +44,7 @@ class Config:
     output: str | None = None  # file for spans as OTLP JSON lines
     verbosity: int = 0  # -1 quiet, 0, 1, 2
     seccomp: bool = True
+    runtime_hooks: bool = True  # the agent asks language runtimes which task is running
     propagators: tuple[str, ...] = DEFAULT_PROPAGATORS  # out of PROPAGATORS, or ("none",)
     sampler: str = DEFAULT_SAMPLER  # one of SAMPLERS
     sampler_argument: float | None = None  # a ratio from 0 to 1 for RATIO_SAMPLERS, else None
@@ -77,6 +78,7 @@ def from_options(options: Options, environ: Mapping[str, str], terminal: bool) -
         output=output,
         verbosity=_verbosity(options, settings),
         seccomp=not (options.no_seccomp or _flag(settings, "RBINDER_NO_SECCOMP")),
+        runtime_hooks=not (options.no_runtime_hooks or _flag(settings, "RBINDER_NO_RUNTIME_HOOKS")),
         propagators=_propagators(settings, warnings) if enabled else ("none",),
         sampler=sampler,
         sampler_argument=sampler_argument,

@@ -8,13 +8,24 @@ from rbinder.errors import UsageError
 
 SHORT = {"e": "engine", "s": "service-name", "x": "exporter", "o": "output", "q": "quiet", "v": "verbose", "h": "help"}
 VALUED = frozenset({"engine", "service-name", "exporter", "output"})
-FLAGS = frozenset({"quiet", "verbose", "no-seccomp", "version", "check", "help"})
+FLAGS = frozenset({"quiet", "verbose", "no-seccomp", "no-runtime-hooks", "version", "check", "help"})
 
 
 class Options:
     """What the command line says; None where it says nothing, so that the environment may."""
 
-    __slots__ = ("check", "command", "engine", "exporter", "no_seccomp", "output", "service_name", "show", "verbosity")
+    __slots__ = (
+        "check",
+        "command",
+        "engine",
+        "exporter",
+        "no_runtime_hooks",
+        "no_seccomp",
+        "output",
+        "service_name",
+        "show",
+        "verbosity",
+    )
 
     def __init__(self) -> None:
         self.engine: str | None = None
@@ -23,6 +34,7 @@ class Options:
         self.output: str | None = None
         self.verbosity: int | None = None  # -1 quiet, 1 and 2 verbose
         self.no_seccomp = False
+        self.no_runtime_hooks = False
         self.check = False
         self.show = ""  # "help" or "version": print that and nothing else
         self.command: tuple[str, ...] = ()
@@ -85,6 +97,8 @@ def _set_flag(options: Options, name: str) -> None:
         options.verbosity = min(max(options.verbosity or 0, 0) + 1, 2)
     elif name == "no-seccomp":
         options.no_seccomp = True
+    elif name == "no-runtime-hooks":
+        options.no_runtime_hooks = True
     elif name == "check":
         options.check = True
     else:

@@ -44,8 +44,8 @@ SLOT = struct.Struct("<QIIII")  # stamp, length, pid, state, size
 SLOT_FREE, SLOT_COMMITTED, SLOT_PADDING = 0, 1, 2
 
 _FIXED = struct.Struct("<QIIII16s24x")  # magic, version, size, refused, -, token
-# capacity, propagators, sampler, sampler_bound, record_version, verbosity, pid_namespace
-_SETTINGS = struct.Struct("<QIIQIIQ")
+# capacity, propagators, sampler, sampler_bound, record_version, verbosity, pid_namespace, runtime_hooks
+_SETTINGS = struct.Struct("<QIIQIIQI")
 _LONGEST = (1 << 64) - 1
 
 
@@ -60,6 +60,7 @@ class Settings:
     verbosity: int = 0
     capacity: int = CAPACITY
     pid_namespace: int = 0  # inode of the collector's; 0: not known
+    runtime_hooks: bool = True  # agents ask language runtimes which task is running
 
     @property
     def size(self) -> int:
@@ -87,6 +88,7 @@ def initial(settings: Settings) -> bytes:
         RECORD_VERSION,
         verbosity,
         settings.pid_namespace,
+        settings.runtime_hooks,
     )
 
 
@@ -96,8 +98,9 @@ def parse(header: bytes | memoryview) -> Settings:
     if magic != MAGIC or version != VERSION:
         raise Mismatch(f"the shared memory is of version {version}: expected version {VERSION}")
     settings = _SETTINGS.unpack_from(header, CAPACITY_AT)
-    capacity, propagators, sampler, bound, record_version, verbosity, pid_namespace = settings
+    capacity, propagators, sampler, bound, record_version, verbosity, pid_namespace, hooks = settings
     if record_version != RECORD_VERSION or size != HEADER_SIZE + capacity or capacity & (capacity - 1):
         raise Mismatch("the shared memory's settings contradict each other")
     bound = bound + 1 if sampler & SAMPLE_ALL else bound
-    return Settings(token, propagators, bound, bool(sampler & PARENT_BASED), verbosity, capacity, pid_namespace)
+    parent_based = bool(sampler & PARENT_BASED)
+    return Settings(token, propagators, bound, parent_based, verbosity, capacity, pid_namespace, bool(hooks))

@@ -47,6 +47,7 @@ def settings_of(config: Config, token: bytes) -> contract.Settings:
         sampler.parent_based,
         config.verbosity,
         pid_namespace=_pid_namespace(),
+        runtime_hooks=config.runtime_hooks,
     )
 
 

@@ -16,6 +16,7 @@ static inline void tell_shared(void) {
     FIELD(shared, magic), FIELD(shared, version), FIELD(shared, size), FIELD(shared, refused), FIELD(shared, token);
     FIELD(shared, capacity), FIELD(shared, propagators), FIELD(shared, sampler), FIELD(shared, sampler_bound);
     FIELD(shared, record_version), FIELD(shared, verbosity), FIELD(shared, pid_namespace);
+    FIELD(shared, runtime_hooks);
     FIELD(shared, head), FIELD(shared, tail), FIELD(shared, sleeping), FIELD(shared, detached), FIELD(shared, next_tail), FIELD(shared, requests), FIELD(shared, delivered);
     FIELD(shared, dropped), FIELD(shared, dropped_requests);
     FIELD(shared, passed), FIELD(shared, untraced), FIELD(shared, open);

@@ -120,7 +120,7 @@ def test_the_collectors_structures_agree(layout: dict[str, int], name: str) -> N
 
 def test_the_header_holds_the_settings(layout: dict[str, int]) -> None:
     settings = contract.Settings(
-        bytes(range(16)), contract.W3C | contract.B3_MULTI, 12345, True, 1, pid_namespace=1 << 32 | 5
+        bytes(range(16)), contract.W3C | contract.B3_MULTI, 12345, True, 1, pid_namespace=1 << 32 | 5, runtime_hooks=False
     )
     header = contract.initial(settings)
     assert contract.parse(header + bytes(contract.OPEN)) == settings
@@ -135,10 +135,13 @@ def test_the_header_holds_the_settings(layout: dict[str, int]) -> None:
         ("record_version", records.VERSION, 4),
         ("verbosity", 1, 4),
         ("pid_namespace", 1 << 32 | 5, 8),
+        ("runtime_hooks", 0, 4),
     ):
         at = layout[f"shared.{name}"]
         assert int.from_bytes(header[at : at + size], "little") == value, name
     assert header[layout["shared.token"] :][:16] == settings.token
+    asking = contract.initial(contract.Settings(bytes(16), 0, 0, False))
+    assert asking[layout["shared.runtime_hooks"]] == 1
 
 
 def test_all_sampled_is_a_flag() -> None:

@@ -178,6 +178,7 @@ void switch_off(void) {
 }
 
 static void settings(const struct shared *shared) {
+    agent.runtime_hooks = shared->runtime_hooks;
     agent.propagation = (struct propagation){
         .propagators = shared->propagators,
         .sampler = {.bound = shared->sampler_bound, .all = shared->sampler & SAMPLE_ALL, .parent_based = shared->sampler & PARENT_BASED},

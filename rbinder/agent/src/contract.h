@@ -42,7 +42,8 @@ struct shared {
     u32 record_version;
     u32 verbosity;    /* 0, 1, 2 */
     u64 pid_namespace; /* inode of the collector's; 0: it isn't known */
-    u8 reserved2[24];
+    u32 runtime_hooks; /* 1: agents ask language runtimes which task is running (tasks.h) */
+    u8 reserved2[20];
     /* -- 128: the producers' line */
     _Alignas(64) u64 head; /* the next position to reserve */
     /* -- 192: the consumer's line */

@@ -94,6 +94,7 @@ void dialogue_init(struct dialogue *dialogue, u64 identity, struct group *group,
     dialogue->propagation = propagation;
     dialogue->known_start = known_start;
     dialogue->fresh = true;
+    dialogue->task = TASK_UNKNOWN;
     scanner_init(&dialogue->requests, false);
     scanner_init(&dialogue->responses, true);
 }

@@ -24,6 +24,7 @@ struct turn {
     struct request *request;   /* counted; SERVER: itself; CLIENT: what it is made for; NULL: nobody known */
     u64 started;
     bool has_span, has_parent, called, responded;
+    bool named;                /* SERVER: a runtime has asked for its task (tasks.h) */
 };
 struct turn *turn_take(void);
 void turn_give(struct turn *turn);
@@ -80,6 +81,7 @@ struct dialogue {
     u64 peer;                  /* hash of the peer's address; 0: unknown */
     struct thread *connector;
     struct request *tag;       /* counted */
+    u64 task;                  /* whom its next request is for, by the runtime's word; TASK_UNKNOWN: that isn't said */
     u8 side;                   /* enum side; UNKNOWN_SIDE until the first byte shows it */
     bool known_start, opaque, fresh, released;
 };

@@ -98,10 +98,13 @@ static bool agrees(const struct thread *thread, const struct request *tag) {
     return !thread->interleaves || thread->idle == own;
 }
 
-/* Rule 2: the first request of a connection belongs to what connected it; later ones to the thread's work. */
+/* Rule 0: the runtime's word. Rule 2: the first request of a connection belongs to what connected it; later ones to the
+ * thread's work. */
 static struct request *cause_of(struct dialogue *dialogue, struct thread *thread, u64 errand, bool first) {
     struct request *tag = dialogue->tag;
-    if (!thread->group->migrates && dialogue->fresh && first && dialogue->connector) {
+    if (UNLIKELY(dialogue->task != TASK_UNKNOWN) && first)
+        return thread_named_request(thread, dialogue->task);
+    if (!thread_has_word(thread) && !thread->group->migrates && dialogue->fresh && first && dialogue->connector) {
         if (tag)
             return request_open(tag) && agrees(thread, tag) ? tag : NULL;
         if (thread->interleaves && dialogue->connector == thread)
@@ -232,6 +235,7 @@ static void called(struct dialogue *dialogue, struct thread *thread, struct turn
     untag(dialogue);
     rests(dialogue, NULL);
     dialogue->fresh = false;
+    dialogue->task = TASK_UNKNOWN;
     thread_called(thread, thread_keeps_errand(thread) ? errand_of(dialogue->peer, head) : 0);
     if (turn->request)
         request_waits(turn->request, 1);

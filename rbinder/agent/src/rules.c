@@ -35,6 +35,52 @@ void request_waits(struct request *request, int change) {
         request->home->idle += waits ? -1u : 1u;
 }
 
+/* -- names */
+
+u64 request_task(const struct request *request) {
+    u64 task;
+    memcpy(&task, request->span.span_id, sizeof task);
+    return task;
+}
+
+static struct request **names_place(struct group *group, u64 task) {
+    return &group->named[task & (NAMES - 1)];
+}
+
+static void name_add(struct group *group, struct request *request) {
+    struct request **place = names_place(group, request_task(request));
+    request->next_named = *place;
+    *place = request;
+}
+
+static void name_remove(struct group *group, struct request *request) {
+    struct request **place = names_place(group, request_task(request));
+    while (*place != request)
+        place = &(*place)->next_named;
+    *place = request->next_named;
+}
+
+/* Most processes are never asked, and keep no index. */
+RARE static void make_index(struct group *group) {
+    group->indexed = true;
+    for (struct request *request = group->requests; request; request = request->next_of_group)
+        name_add(group, request);
+}
+
+struct request *thread_named_request(struct thread *thread, u64 task) {
+    struct group *group = thread->group;
+    struct request *request = thread->borrowed;
+    if (task == TASK_NONE || task == TASK_UNKNOWN)
+        return NULL;
+    if (request && request_task(request) == task)
+        return request_open(request) ? request : NULL;
+    if (!group->indexed)
+        make_index(group);
+    for (request = *names_place(group, task); request && request_task(request) != task;)
+        request = request->next_named;
+    return request;
+}
+
 /* -- the two lists a request is in while it is open */
 
 static void group_add(struct group *group, struct request *request) {
@@ -47,10 +93,14 @@ static void group_add(struct group *group, struct request *request) {
     group->newest = request_share(request);
     group->open++;
     request->grouped = true;
+    if (UNLIKELY(group->indexed))
+        name_add(group, request);
 }
 
 static void group_remove(struct group *group, struct request *request) {
     struct request *next = request->next_of_group, *previous = request->previous_of_group;
+    if (UNLIKELY(group->indexed))
+        name_remove(group, request);
     *(previous ? &previous->next_of_group : &group->requests) = next;
     *(next ? &next->previous_of_group : &group->newest) = previous;
     group->open--;
@@ -90,6 +140,7 @@ void group_init(struct group *group) {
 void thread_init(struct thread *thread, struct group *group) {
     memset(thread, 0, sizeof *thread);
     thread->group = group;
+    thread->task = thread->asked = TASK_UNKNOWN;
     thread->borrowed_at = -1;
 }
 
@@ -270,6 +321,8 @@ static struct request *borrowed_cause(struct thread *thread) {
 
 struct request *thread_cause(struct thread *thread, u64 errand, u64 peer) {
     struct group *group = thread->group;
+    if (UNLIKELY(thread_has_word(thread)))
+        return thread_named_request(thread, thread->asked != TASK_UNKNOWN ? thread->asked : thread->task);
     if (group->migrates) /* the only open request; that all others wait would prove nothing */
         return group->open == 1 && !group->acts_alone ? group->requests : NULL;
     struct request *current = thread->current;

@@ -9,6 +9,12 @@
 
 #define MOST_ERRANDS 256u
 #define PEERS 256u /* of a group; beyond them no connection counts as spare */
+#define NAMES 1024u /* of a group: a power of two */
+
+/* A task: the incoming request that something is done for, as a number that is made of its span id. It stays its name for
+ * ever; once the request has been answered nothing is done for it any more. */
+#define TASK_NONE 0ull       /* known: for no request */
+#define TASK_UNKNOWN (~0ull) /* nobody says */
 
 struct thread;
 struct group;
@@ -26,6 +32,7 @@ struct request {
     bool grouped;           /* in its group's list; `home` set: in its thread's list */
     struct thread *home;    /* the thread that serves it */
     struct request *next_of_group, *previous_of_group, *next_of_thread, *previous_of_thread; /* as they began */
+    struct request *next_named; /* of those whose names share a place in their group's index */
 };
 
 struct spare {
@@ -35,10 +42,12 @@ struct spare {
 
 struct group {
     bool migrates, acts_alone;
+    bool indexed;             /* a task was asked for: open requests are in `named` */
     u64 begun;
     u32 open;                 /* how many */
     struct request *requests, *newest; /* open ones, oldest first; the list holds a reference of each */
     struct spare spare[PEERS];
+    struct request *named[NAMES]; /* open ones, by the low bits of their tasks */
 };
 
 struct thread {
@@ -46,6 +55,9 @@ struct thread {
     struct request *serving, *newest; /* oldest first */
     u32 serving_count, idle; /* how many, and how many of them wait for no call of theirs */
     bool interleaves, answered;
+    bool told;                /* its runtime says of each call whom it is for; what it says nothing of is for nobody */
+    u64 task;                 /* rule 0: what it works for by its runtime's word, until it says otherwise */
+    u64 asked;                /* the same, for the call that is being planned */
     struct request *current;  /* counted references, as is `borrowed` */
     struct request *borrowed;
     s64 borrowed_at;          /* -1: a process of its own */
@@ -78,6 +90,13 @@ void thread_touch(struct thread *thread, struct request *request);
 void thread_resume(struct thread *thread, struct request *request); /* NULL: nobody known */
 /* rule 6. `thread` is new; `parent` is who made it, in the same group; or, across fork, a copy of it (`forked`). */
 void thread_inherit(struct thread *thread, struct thread *parent, bool forked);
+u64 request_task(const struct request *request);
+/* The open request that goes by this name, in this process or borrowed from the one it was forked by; or NULL. */
+struct request *thread_named_request(struct thread *thread, u64 task);
+/* Whether the runtime's word alone counts here: no other rule is asked. */
+static inline bool thread_has_word(const struct thread *thread) {
+    return (thread->task & thread->asked) != TASK_UNKNOWN || thread->told;
+}
 /* `errand` 0: not known yet (a connect), or not asked for. `peer` is the errand's. Borrowed pointer: share it to keep it. */
 struct request *thread_cause(struct thread *thread, u64 errand, u64 peer);
 void thread_called(struct thread *thread, u64 errand);

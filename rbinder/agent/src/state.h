@@ -52,6 +52,7 @@ struct __attribute__((aligned(64))) connection { /* as large as its place in the
     bool connecting;
     bool untrusted;           /* a call on it went unseen */
     bool closed;              /* no descriptor is left; the call that is under way gives it back */
+    int descriptor;           /* that was made to refer to it last */
 };
 
 /* A call that sends, from before it is made until it has returned. Not in its caller's frame: that may be jumped out of. */
@@ -88,6 +89,7 @@ struct agent {
     u64 stuck_turns, stuck_since; /* when the lock could not be had, and how often it had been left then */
     u32 parent;
     u32 highest; /* descriptor ever entered */
+    bool runtime_hooks; /* as the shared memory says */
     bool told;
     u32 image_size;
     u8 *image; /* the middle of the PROCESS record */
@@ -97,6 +99,8 @@ extern struct agent agent;
 struct self {
     struct place *place;
     u32 tid, era, epoch;
+    int read_from;         /* the descriptor from which `read_task` was read */
+    u64 asked, read_task;  /* what the runtime says, and is to be told (tasks.c) */
 };
 extern _Thread_local struct self self;
 
@@ -126,6 +130,7 @@ bool become_child(void);
 
 /* threads.c: with the lock held. NULL: no place is left. */
 struct thread *own_thread(void);
+struct thread *known_thread(void); /* without the lock, to change what is this thread's alone. NULL: it has no place yet */
 void thread_named(const char *name); /* of the calling thread, or a new one */
 
 /* transfer.c: for when a pool is empty */

@@ -121,8 +121,10 @@ void descriptor_set(int descriptor, u64 entry) {
     if ((u32)descriptor > agent.highest)
         agent.highest = (u32)descriptor;
     struct connection *connection = connection_known(entry);
-    if (connection)
+    if (connection) {
         connection->holders++;
+        connection->descriptor = descriptor;
+    }
     __atomic_store_n(&agent.table[descriptor], entry, __ATOMIC_RELAXED);
 }
 

@@ -23,6 +23,10 @@ struct thread *own_thread(void) {
     return &self.place->thread;
 }
 
+struct thread *known_thread(void) {
+    return has_place() ? &self.place->thread : NULL;
+}
+
 /* -- births: only a thread that works for a request provably hands it on */
 
 static struct place *prepare(void *(*routine)(void *), void *argument) {

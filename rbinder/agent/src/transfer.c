@@ -6,6 +6,8 @@
  */
 #include "transfer.h"
 
+#include "tasks.h"
+
 #include <linux/fcntl.h>
 
 /* -- receiving */
@@ -47,7 +49,10 @@ static void received_bytes(struct connection *connection, const struct source *s
         connection->untrusted = true;
         return;
     }
+    u64 seen = connection->dialogue.seen;
     dialogue_received(&connection->dialogue, thread, source, count, monotonic());
+    if (UNLIKELY(runtime.observes_read != NULL) && connection->dialogue.seen != seen)
+        runtime_reads(connection);
 }
 
 RARE static void receive_failed(u64 entry) {
@@ -77,6 +82,8 @@ ssize_t received(u64 entry, const struct iovec *vectors, u32 count, ssize_t resu
     else
         connection_ended(connection, monotonic());
     leave();
+    if (UNLIKELY(runtime.observes_read != NULL))
+        runtime_has_read();
     return result;
 }
 
@@ -224,7 +231,10 @@ static struct sending *plan(struct connection *connection, u64 entry, const stru
     sharing_sends(connection);
     struct dialogue *dialogue = &connection->dialogue;
     u64 now = monotonic();
+    if (UNLIKELY(runtime.current != NULL))
+        thread->asked = self.asked;
     dialogue_plan(dialogue, thread, source, now, &sending->plan);
+    thread->asked = TASK_UNKNOWN;
     if (ends_in_hole(sending, has_hole))
         dialogue_untouched(dialogue, &sending->plan);
     else if (sending->plan.settled)
@@ -250,6 +260,8 @@ __attribute__((noinline)) struct sending *send_begin(u64 entry, const struct out
     struct source source = source_of(outgoing, &has_hole);
     if (!source.total)
         return NULL;
+    if (UNLIKELY(runtime.current != NULL))
+        runtime_asked(entry, outgoing->descriptor);
     struct connection *connection = enter_for(entry);
     if (!connection)
         return NULL;

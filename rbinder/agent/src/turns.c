@@ -25,7 +25,7 @@ static struct turn *new_turn(struct request *request, u64 started) {
     turn->span.state = NULL;
     turn->request = request_share(request);
     turn->started = started;
-    turn->has_span = turn->has_parent = turn->called = turn->responded = false;
+    turn->has_span = turn->has_parent = turn->called = turn->responded = turn->named = false;
     memset(turn->parent_id, 0, sizeof turn->parent_id);
     return turn;
 }
