@@ -23,7 +23,7 @@ send. The program needs no change; its output and exit status stay its own.
   -s, --service-name NAME  the service's name (else derived from the command)
   -e, --engine NAME        auto, agent or ptrace
       --no-seccomp         trace without a seccomp filter (slow; keeps setuid)
-      --no-runtime-hooks   don't ask Node, Python or Java for whom a call is made
+      --no-runtime-hooks   don't ask the language's runtime whom a call is for
   -q, --quiet              say nothing but errors
   -v, --verbose            say more; -vv says much more
       --check              tell what works here, and why not
@@ -35,8 +35,7 @@ send. The program needs no change; its output and exit status stay its own.
 
 environment (an option wins over RBINDER_*, which wins over OTEL_*):
   RBINDER_EXPORTER, _OUTPUT, _SERVICE_NAME, _ENGINE, _NO_SECCOMP, _QUIET,
-  _VERBOSE, _NO_RUNTIME_HOOKS
-  RBINDER_EXIT_TIMEOUT: seconds to wait at exit for the last spans
+  _VERBOSE, _NO_RUNTIME_HOOKS, _EXIT_TIMEOUT (seconds for the last spans)
   OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_EXPORTER,
   OTEL_EXPORTER_OTLP_ENDPOINT, _PROTOCOL, _HEADERS, _TIMEOUT, OTEL_PROPAGATORS,
   OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG, OTEL_BSP_*, OTEL_SDK_DISABLED

@@ -13,7 +13,7 @@ from rbinder.binder.binder import Binder, Turn, errand, finish
 from rbinder.binder.edits import Accepted, Edit, accepted
 from rbinder.binder.plans import Found, Plan, Source, scan
 from rbinder.binder.reports import request_head, response_head
-from rbinder.binder.rules import Group, Request, Thread
+from rbinder.binder.rules import TASK_UNKNOWN, Group, Request, Task, Thread
 from rbinder.http.scanner import End, Head, Opaque, RequestScanner, ResponseScanner
 from rbinder.records import ExchangeFailed, Kind, MessageEnd, Payload, Side
 
@@ -49,6 +49,7 @@ class Dialogue:
         "peer",
         "side",
         "tag",
+        "task",
     )
 
     def __init__(self, binder: Binder, emit: Emit, identity: int, known_start: bool) -> None:
@@ -71,6 +72,7 @@ class Dialogue:
         self.connector: Thread | None = None
         self.tag: Request | None = None
         self.fresh = True
+        self.task: Task = TASK_UNKNOWN  # whom the next request is for, by the runtime's word
 
     # -- the connection itself
 
@@ -219,8 +221,11 @@ class Dialogue:
                 plan.insert(turn, edit)
 
     def _cause(self, thread: Thread, about: tuple[object, bytes, bytes], first: bool) -> Request | None:
-        """Rule 2: the first request of a connection belongs to what connected it; later ones to the thread's work."""
-        if thread.group.migrates:
+        """Rule 0: the runtime's word. Rule 2: the first request of a connection belongs to what connected it; later ones
+        to the thread's work."""
+        if self.task != TASK_UNKNOWN and first:
+            return thread.named(self.task)
+        if thread.has_word or thread.group.migrates:
             return thread.cause(about)
         if self.fresh and first and self.connector is not None:
             if self.tag is not None:
@@ -300,6 +305,7 @@ class Dialogue:
         self._untag()
         self._rests(None)
         self.fresh = False
+        self.task = TASK_UNKNOWN
         thread.called(errand(self.peer, head))
         if turn.request is not None:
             turn.request.waiting += 1

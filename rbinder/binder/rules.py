@@ -2,6 +2,9 @@
 
 What is proven, in the order it is asked:
 
+0. Where a language runtime says which task is running (an engine's adapter knows it), its word alone counts: the request
+   it names is the cause while it is open; for no request, or for one that was answered, the call stays unbound. Said of
+   a connection, it holds for the next request there; of a thread, until it says otherwise; of a call, for that call.
 1. A thread that read a request's last head byte, or any of its body, works for that request until the response ends.
 2. Reading the response to a call made for a request puts the thread that serves the request back to work on it.
 3. A thread that serves several requests at once (an event loop) tells nothing by itself: the request touched last is
@@ -25,6 +28,10 @@ from rbinder.binder.context import SpanContext
 from rbinder.binder.propagation import Inbound
 
 Errand = tuple[object, bytes, bytes]  # peer, method, path: what a call is about, without its query
+Task = int  # a request by its span id
+TASK_NONE = 0  # known: for no request
+TASK_UNKNOWN = (1 << 64) - 1  # nobody says
+
 _MOST_ERRANDS = 256
 _TO_SPARE = 2  # connections to a peer that wait: the one about to be used, and another that nobody queues for
 
@@ -41,6 +48,11 @@ class Request:
         self.open = True  # until its response ends
         self.waiting = 0  # calls it made whose responses have not ended
         self.home: Thread | None = None  # the thread that serves it
+
+    @property
+    def task(self) -> Task:
+        """Its name for runtimes: made of its span id, for ever the same."""
+        return int.from_bytes(self.span.span_id, "little")
 
 
 class Group:
@@ -67,7 +79,19 @@ class Group:
 class Thread:
     """What one thread is known to work for."""
 
-    __slots__ = ("_answered", "_borrowed", "_borrowed_at", "_current", "_errands", "group", "interleaves", "serving")
+    __slots__ = (
+        "_answered",
+        "_borrowed",
+        "_borrowed_at",
+        "_current",
+        "_errands",
+        "asked",
+        "group",
+        "interleaves",
+        "serving",
+        "task",
+        "told",
+    )
 
     def __init__(self, group: Group) -> None:
         self.group = group
@@ -78,6 +102,9 @@ class Thread:
         self._borrowed: Request | None = None
         self._borrowed_at = -1  # what the group's `begun` was then; -1: a process of its own, where it doesn't matter
         self._errands: set[Errand] = set()
+        self.told = False  # its runtime says of each call whom it is for; what it says nothing of is for nobody
+        self.task: Task = TASK_UNKNOWN  # what it works for by its runtime's word
+        self.asked: Task = TASK_UNKNOWN  # the same, for the call that is being planned
 
     def begin(self, request: Request) -> None:
         """A request's head has been read here."""
@@ -139,6 +166,8 @@ class Thread:
 
         `errand` tells what the call is about, None: not known yet (a connect).
         """
+        if self.has_word:
+            return self.named(self.asked if self.asked != TASK_UNKNOWN else self.task)
         if self.group.migrates:
             return self.group.sole_candidate()
         current = self._current
@@ -152,6 +181,21 @@ class Thread:
         if others and self._answered and errand is not None and self.group.spare[errand[0]] < _TO_SPARE:
             return None
         return current
+
+    @property
+    def has_word(self) -> bool:
+        """Whether the runtime's word alone counts here: rule 0."""
+        return self.told or not self.task == self.asked == TASK_UNKNOWN
+
+    def named(self, task: Task) -> Request | None:
+        """The open request that goes by this name, in this process or borrowed from the one it was forked by."""
+        if task in (TASK_NONE, TASK_UNKNOWN):
+            return None
+        candidates = [self._borrowed] if self._borrowed is not None else []
+        for request in (*candidates, *self.group.requests):
+            if request.task == task:
+                return request if request.open else None
+        return None
 
     def _borrowed_cause(self) -> Request | None:
         request = self._borrowed

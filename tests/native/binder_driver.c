@@ -113,6 +113,19 @@ static void op_dialogue(void) {
     dialogue->peer = number();
 }
 
+static void op_bound(void) {
+    struct dialogue *dialogue = &world.dialogues[number()];
+    dialogue->task = number();
+}
+
+static void op_says(void) {
+    struct thread *thread = &world.threads[number()];
+    thread->task = number();
+    thread->asked = number();
+    thread->told = number();
+    print_state(NULL, thread);
+}
+
 static void op_connecting(void) {
     struct dialogue *dialogue = &world.dialogues[number()];
     struct thread *thread = &world.threads[number()];
@@ -361,6 +374,7 @@ static const struct {
     {"moved", op_moved},         {"received", op_received},     {"plan", op_plan},         {"sent", op_sent},
     {"ended", op_ended},         {"untouched", op_untouched},   {"extract", op_extract},   {"lines", op_lines},
     {"edits", op_edits},         {"end", op_end},               {"forked", op_forked},     {"room", op_room},
+    {"bound", op_bound},         {"says", op_says},
 };
 
 static void perform(const char *name) {

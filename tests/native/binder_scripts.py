@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from native.binder_twin import Twin
 from rbinder.binder.edits import Edit
+from rbinder.binder.rules import TASK_NONE, TASK_UNKNOWN
 from rbinder.records import Side
 
 EAGAIN = 11
@@ -210,11 +211,14 @@ class Traffic:
     processes: dict[int, list[int]] = field(default_factory=dict)  # group: its threads
     now: int = 0
     most: int = 60
+    named: list[int] = field(default_factory=list)  # tasks that there are, or were
+    adapted: bool = False  # a runtime says something now and then
     smooth: bool = False  # messages go whole: most are answered, and threads come to serve many requests
 
     def run(self, events: int) -> Twin:
         rng = self.rng
         self.smooth = rng.random() < 0.4
+        self.adapted = rng.random() < 0.4
         everything, bound = rng.random() < 0.6, rng.choice((0, 1 << 62, 1 << 63, (1 << 64) - 1))
         self.twin.configure(rng.choice((1, 1, 3, 3, 5, 15, 4, 8, 12, 2, 0)), everything, rng.random() < 0.7, bound)
         self._process(rng.random() < 0.15)
@@ -239,9 +243,31 @@ class Traffic:
 
     def _event(self) -> None:
         kinds = {self._open: 6, self._read: 24, self._write: 30, self._grow: 3, self._misfortune: 3, self._aside: 2}
+        kinds |= {self._say: 8 if self.adapted else 0}
         if self.smooth:
             kinds |= {self._open: 10, self._grow: 1, self._misfortune: 1, self._aside: 0}
         self.rng.choices(list(kinds), list(kinds.values()))[0]()
+
+    def _task(self, process: int) -> int:
+        """An open request's name, one of another process's, one that is over, none, or nothing known."""
+        requests = [request for group in self.twin.groups.values() for request in group.requests]
+        mine = self.twin.groups[process].requests
+        self.named += [request.task for request in requests if request.task not in self.named[-20:]]
+        kind = self.rng.randrange(8)
+        if kind < 4 and mine:
+            return self.rng.choice(mine).task
+        return self.rng.choice((TASK_NONE, TASK_UNKNOWN, *self.named[-20:]))
+
+    def _say(self) -> None:
+        """A runtime says for whom something is done."""
+        rng = self.rng
+        process = rng.choice(list(self.processes))
+        connections = [connection for connection in self.connections if connection.process == process]
+        if connections and rng.random() < 0.5:
+            self.twin.bound(rng.choice(connections).number, self._task(process))
+            return
+        task, asked = (self._task(process) if rng.random() < 0.4 else TASK_UNKNOWN for _ in range(2))
+        self.twin.says(rng.choice(self.processes[process]), task, asked, rng.random() < 0.2)
 
     def _grow(self) -> None:
         """A new thread, or a forked process; a thread that ends."""

@@ -134,6 +134,18 @@ class Twin:
         self.dialogues[which] = Dialogue(self.binder, self._emit, which + 1000, known_start)
         self.dialogues[which].peer = peer
 
+    # -- what a runtime says
+
+    def bound(self, which: int, task: int) -> None:
+        self._did("bound", which, task)
+        self.dialogues[which].task = task
+
+    def says(self, which: int, task: int, asked: int, told: bool) -> None:
+        self._did("says", which, task, asked, told)
+        thread = self.threads[which]
+        thread.task, thread.asked, thread.told = task, asked, told
+        self._state(None, thread)
+
     # -- events
 
     def connecting(self, which: int, thread: int) -> None:

@@ -115,6 +115,19 @@ static void close_it(struct dialogue *dialogue) {
         dialogue_init(dialogue, byte(), dialogue->group, &world.propagation, byte() & 1);
 }
 
+/* What a runtime may say: an open request, or something that is none. */
+static void say(struct dialogue *dialogue, struct thread *thread) {
+    const struct request *request = world.groups[byte() % GROUPS].requests;
+    u8 what = byte();
+    u64 task = what & 1 && request ? request_task(request) : what & 2 ? TASK_NONE : what & 4 ? TASK_UNKNOWN : what;
+    if (what & 8)
+        dialogue->task = task;
+    else if (what & 16)
+        thread->task = task;
+    else
+        thread->asked = task, thread->told = what & 32;
+}
+
 static void event(void) {
     u8 what = byte(), whom = byte();
     struct dialogue *dialogue = &world.dialogues[whom % CONNECTIONS];
@@ -133,7 +146,13 @@ static void event(void) {
     case 11: dialogue_moved(dialogue, byte(), whom & 128, 7); break;
     case 12: close_it(dialogue); break;
     case 13: thread_inherit(thread, &world.threads[byte() % (2 * GROUPS)], false); break;
-    case 14: most_in_use = whom & 1 ? in_use + byte() % 8 : 1l << 40; break;
+    case 14:
+        if (whom & 128) {
+            say(dialogue, thread);
+            break;
+        }
+        most_in_use = whom & 1 ? in_use + byte() % 8 : 1l << 40;
+        break;
     default:
         if (whom % 4 == 0)
             dialogue_forked(dialogue);

@@ -338,6 +338,21 @@ def test_directions_are_not_mixed(half: bytes) -> None:
     assert (client.sent, client.kinds, client.dialogue.side) == (half, [], Side.CLIENT)
 
 
+def test_the_runtimes_word_is_kept_until_the_head_is_on_its_way() -> None:
+    """And holds for that one alone: refused, cut, and then the next request, of which nothing is said."""
+    front = Talk()
+    front.receive(PLAIN)
+    request = front.group.requests[0]
+    call = Talk(group=front.group)
+    call.dialogue.task = request.task
+    assert call.call(PLAIN, -errno.EAGAIN) == -errno.EAGAIN
+    call.send(PLAIN, (10, -errno.EAGAIN))
+    assert call.dialogue._turns[0].request is request
+    call.receive(OK)
+    call.send(PLAIN)
+    assert call.dialogue._turns[0].request is None
+
+
 def test_connected_again() -> None:
     talk = Talk(known_start=False)
     talk.dialogue.starts(1)

@@ -9,7 +9,7 @@ import pytest
 
 from rbinder.binder.context import SpanContext
 from rbinder.binder.propagation import Inbound
-from rbinder.binder.rules import Errand, Group, Request, Thread, finish
+from rbinder.binder.rules import TASK_NONE, TASK_UNKNOWN, Errand, Group, Request, Thread, finish
 
 PEER = ("127.0.0.1", 80)
 WORK: Errand = (PEER, b"GET", b"/work")
@@ -30,7 +30,8 @@ class Story:
     def request(self, name: str) -> Request:
         if name not in self.requests:
             connection = ord(name[0])
-            self.requests[name] = Request(SpanContext(bytes(16), bytes(8)), Inbound(), connection)
+            span_id = name.encode().rjust(8, b"-")
+            self.requests[name] = Request(SpanContext(bytes(16), span_id), Inbound(), connection)
         return self.requests[name]
 
     # -- what can happen: "<thread> <verb> <what>"
@@ -77,6 +78,22 @@ class Story:
         self.threads[other] = Thread(Group(self.group.migrates))
         self.threads[other].inherit(self.thread(who))
 
+    def _says(self, who: str, task: str) -> None:
+        """The runtime says whom the thread works for: a request, "nobody" or "nothing"."""
+        self.thread(who).task = self.task(task)
+
+    def _asked(self, who: str, task: str) -> None:
+        """It is asked of the call that comes next, and says so."""
+        self.thread(who).asked = self.task(task)
+
+    def _tells(self, who: str) -> None:
+        """The thread's runtime says it of each call's connection."""
+        self.thread(who).told = True
+
+    def task(self, name: str) -> int:
+        words = {"nobody": TASK_NONE, "nothing": TASK_UNKNOWN}
+        return words[name] if name in words else self.request(name).task
+
     def _spares(self, who: str, count: str) -> None:
         """So many connections wait for their next call."""
         self.group.spare[PEER] = int(count)
@@ -84,6 +101,18 @@ class Story:
 
 # what happened; on which thread a call is made next; whose it is ("": a new trace)
 STORIES = {
+    # 0: the runtime's word
+    "word: of a thread that read nothing": ("1 reads A; 2 says A", "2", "A"),
+    "word: against the thread's own": ("1 reads A; 2 reads B; 1 says B", "1", "B"),
+    "word: for nobody": ("1 reads A; 1 says nobody", "1", ""),
+    "word: for what was answered": ("1 reads A; 2 reads B; 1 says A; 1 answers A", "1", ""),
+    "word: for what was answered, and another came": ("1 reads A; 1 says A; 1 answers A; 1 reads B", "1", ""),
+    "word: taken back": ("1 reads A; 2 reads B; 1 says B; 1 says nothing", "1", "A"),
+    "word: on a loop where nobody waits": ("1 reads A; 1 reads B; 1 says A", "1", "A"),
+    "word: of a call before that of its thread": ("1 reads A; 2 reads B; 1 says A; 1 asked B", "1", "B"),
+    "word: of a call, for nobody": ("1 reads A; 1 says A; 1 asked nobody", "1", ""),
+    "word: of a call, that it can't be said": ("1 reads A; 1 asked nothing", "1", "A"),
+    "word: told of connections, and nothing of this one": ("1 reads A; 1 tells", "1", ""),
     # 1: a thread works for the request that it read
     "nothing was ever read": ("", "1", ""),
     "thread per request": ("1 reads A", "1", "A"),
