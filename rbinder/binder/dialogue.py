@@ -221,8 +221,8 @@ class Dialogue:
                 plan.insert(turn, edit)
 
     def _cause(self, thread: Thread, about: tuple[object, bytes, bytes], first: bool) -> Request | None:
-        """Rule 0: the runtime's word. Rule 2: the first request of a connection belongs to what connected it; later ones
-        to the thread's work."""
+        """Rule 0: the runtime's word. Rule 2: the first request of a connection belongs to what connected it; later
+        ones to the thread's work."""
         if self.task != TASK_UNKNOWN and first:
             return thread.named(self.task)
         if thread.has_word or thread.group.migrates:

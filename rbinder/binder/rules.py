@@ -2,9 +2,9 @@
 
 What is proven, in the order it is asked:
 
-0. Where a language runtime says which task is running (an engine's adapter knows it), its word alone counts: the request
-   it names is the cause while it is open; for no request, or for one that was answered, the call stays unbound. Said of
-   a connection, it holds for the next request there; of a thread, until it says otherwise; of a call, for that call.
+0. Where a language runtime says which task is running (an engine's adapter knows it), its word alone counts: the
+   request it names is the cause while it is open; for no request, or for one that was answered, the call stays unbound.
+   Said of a connection, it holds for the next request there; of a thread, until it says otherwise; of a call, for that.
 1. A thread that read a request's last head byte, or any of its body, works for that request until the response ends.
 2. Reading the response to a call made for a request puts the thread that serves the request back to work on it.
 3. A thread that serves several requests at once (an event loop) tells nothing by itself: the request touched last is

@@ -120,7 +120,13 @@ def test_the_collectors_structures_agree(layout: dict[str, int], name: str) -> N
 
 def test_the_header_holds_the_settings(layout: dict[str, int]) -> None:
     settings = contract.Settings(
-        bytes(range(16)), contract.W3C | contract.B3_MULTI, 12345, True, 1, pid_namespace=1 << 32 | 5, runtime_hooks=False
+        bytes(range(16)),
+        contract.W3C | contract.B3_MULTI,
+        12345,
+        True,
+        1,
+        pid_namespace=1 << 32 | 5,
+        runtime_hooks=False,
     )
     header = contract.initial(settings)
     assert contract.parse(header + bytes(contract.OPEN)) == settings
