@@ -23,6 +23,7 @@ _FLAGS = (
     *("-std=gnu11", "-O3", "-fno-tree-slp-vectorize", "-g0", "-Wall", "-Wextra", "-Werror"),
     *("-ffreestanding", "-fno-stack-protector", "-fasynchronous-unwind-tables"),
     *("-shared", "-fPIC", "-fvisibility=hidden", "-ftls-model=initial-exec", "-nostdlib"),
+    *("-fno-semantic-interposition", "-Wl,-Bsymbolic-functions"),
     *("-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,noexecstack", "-Wl,--hash-style=both", "-Wl,--build-id=none"),
 )
 # All of the agent is optimised at once: that saves a tenth of its instructions. A compiler that can't is asked without.

@@ -11,6 +11,7 @@
 #include "decimal.h"
 #include "exec.h"
 #include "hooks.h"
+#include "node.h"
 #include "process.h"
 #include "report.h"
 #include "ring.h"
@@ -226,6 +227,8 @@ static bool begin(void) {
     if (reporter.pid >= MADE_UP)
         agent.parent = 0;
     image_remember();
+    if (agent.runtime_hooks)
+        node_start(carried.library);
     return true;
 }
 

@@ -145,7 +145,6 @@ __attribute__((used)) long vfork_after(long result) {
 #if defined(__x86_64__)
 __asm__(".text\n"
         ".globl vfork\n"
-        ".protected vfork\n"
         ".type vfork, @function\n"
         "vfork:\n"
         "    .cfi_startproc\n"
@@ -177,7 +176,6 @@ __asm__(".text\n"
 #elif defined(__aarch64__)
 __asm__(".text\n"
         ".globl vfork\n"
-        ".protected vfork\n"
         ".type vfork, %function\n"
         "vfork:\n"
         "    .cfi_startproc\n"

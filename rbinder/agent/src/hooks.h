@@ -38,8 +38,9 @@ static inline long answered(long result) {
 /* hooks.c: looks up all of them in one go. */
 void next_prepare(void);
 
-/* Exported; calls from in here mean our own. */
-#define HOOKED __attribute__((visibility("protected")))
+/* Exported; calls from in here mean our own (build.py, -Bsymbolic-functions). Not protected: the loader would warn on the
+ * standard error of programs whose code holds the address of one of them (glibc, direct reference to protected function). */
+#define HOOKED __attribute__((visibility("default")))
 #define HOOK(result, name, parameters, arguments) HOOKED result name parameters;
 #include "hooks.def"
 #undef HOOK

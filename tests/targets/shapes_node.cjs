@@ -1,0 +1,108 @@
+// Front: one event loop, every way to get from a request to its call. Usage: node shapes_node.cjs PORT BACKPORT CLIENT [HOW].
+//
+// CLIENT: http, https (its module over plain sockets), fetch, undici, axios, got; HOW: alone, cluster, worker.
+"use strict";
+
+const cluster = require("node:cluster");
+const fs = require("node:fs/promises");
+const http = require("node:http");
+const https = require("node:https");
+const net = require("node:net");
+const { AsyncResource } = require("node:async_hooks");
+const { Worker, isMainThread, workerData } = require("node:worker_threads");
+
+const [port, backPort, client, how = "alone"] = isMainThread ? process.argv.slice(2) : workerData;
+const origin = `http://127.0.0.1:${backPort}`;
+
+// -- clients: (path, limited) => a promise of the answer
+
+function byModule(module, connect) {
+  const agent = new module.Agent({ keepAlive: true });
+  const limited = new module.Agent({ keepAlive: true, maxSockets: 3 });
+  if (connect) agent.createConnection = limited.createConnection = connect;
+  const send = (path, agent) =>
+    new Promise((resolve, reject) => {
+      const request = module.request({ host: "127.0.0.1", port: Number(backPort), path, agent }, (answer) => {
+        const pieces = [];
+        answer.on("data", (piece) => pieces.push(piece));
+        answer.on("end", () => resolve(Buffer.concat(pieces).toString()));
+      });
+      request.on("error", reject);
+      request.end();
+    });
+  return (path, isLimited) => send(path, isLimited ? limited : agent);
+}
+
+const clients = {
+  http: () => byModule(http),
+  https: () => byModule(https, (options) => net.connect(options)),
+  fetch: () => async (path) => (await fetch(origin + path)).text(),
+  undici: () => {
+    const { Pool, request } = require("undici");
+    const dispatchers = [new Pool(origin, { connections: 64 }), new Pool(origin, { connections: 3 })];
+    return async (path, limited) => (await request(origin + path, { dispatcher: dispatchers[Number(!!limited)] })).body.text();
+  },
+  axios: () => {
+    const axios = require("axios");
+    const agents = [new http.Agent({ keepAlive: true }), new http.Agent({ keepAlive: true, maxSockets: 3 })];
+    return (path, limited) => axios.get(origin + path, { httpAgent: agents[Number(!!limited)] });
+  },
+  got: () => {
+    const got = import("got");
+    const agents = [new http.Agent({ keepAlive: true }), new http.Agent({ keepAlive: true, maxSockets: 3 })];
+    return async (path, limited) => (await got).got(origin + path, { agent: { http: agents[Number(!!limited)] } }).text();
+  },
+};
+
+// -- shapes
+
+const sleep = (limit) => new Promise((resolve) => setTimeout(resolve, Math.random() * limit));
+
+// Workers that were started at boot; what a job belongs to goes with it, as in well-kept pools.
+const jobs = [];
+const idle = [];
+function pool(job) {
+  return new Promise((resolve, reject) => {
+    const bound = AsyncResource.bind(() => job().then(resolve, reject));
+    const next = idle.pop();
+    if (next) next(bound);
+    else jobs.push(bound);
+  });
+}
+async function work() {
+  for (;;) await (jobs.shift() ?? (await new Promise((resolve) => idle.push(resolve))))();
+}
+
+function shapesOf(call) {
+  return {
+    once: (path) => call(path),
+    sleep: async (path) => (await sleep(8), call(path)),
+    io: async (path) => (await fs.readFile(__filename), call(path)),
+    fan: (path) => Promise.all([call(path), call(path), call(path)]),
+    nested: async (path) => (await call(path), call(path)),
+    limited: (path) => call(path, true),
+    forget: (path) => void call(path).catch(() => {}),
+    pool: (path) => pool(() => call(path)),
+  };
+}
+
+function serve() {
+  const shapes = shapesOf(clients[client]());
+  for (let count = 0; count < 8; count++) work();
+  http
+    .createServer(async (request, response) => {
+      const query = new URL(request.url, "http://front").searchParams;
+      const path = `/leaf?id=${query.get("id")}&shape=${query.get("shape")}`;
+      try {
+        await shapes[query.get("shape")](path);
+        response.end("done");
+      } catch (error) {
+        response.writeHead(500).end(String(error));
+      }
+    })
+    .listen(Number(port), "127.0.0.1");
+}
+
+if (how === "cluster" && cluster.isPrimary) for (let count = 0; count < 2; count++) cluster.fork();
+else if (how === "worker" && isMainThread) new Worker(__filename, { workerData: process.argv.slice(2) });
+else serve();
