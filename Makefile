@@ -8,7 +8,7 @@ AGENT := rbinder/agent/agent-$(shell uname -m).so
 MACHINES := x86_64 aarch64
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench bench-compare micro soak wheel clean
+.PHONY: help venv demo test check bench bench-compare micro soak attribution wheel clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,10 @@ micro: $(STAMP) $(AGENT)  ## what the parts cost: a head, a span, a record, a st
 soak: $(STAMP) $(AGENT)  ## load while endpoint, workers and collectors come and go (MINUTES=10): nothing fails, nothing grows
 	scripts/bootstrap bench
 	$(PYTHON) bench/soak.py $(MINUTES)
+
+attribution: $(STAMP) $(AGENT)  ## whose call was it: right, wrong, unbound in every runtime, into docs/attribution.md
+	scripts/bootstrap test
+	$(PYTHON) tests/attribution/run.py $(ARGS)
 
 wheel: $(STAMP)  ## build one wheel for x86-64 and aarch64, glibc and musl, into dist, and try it in a fresh venv
 	scripts/bootstrap wheel

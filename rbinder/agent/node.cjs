@@ -21,6 +21,7 @@
 
   const { defineProperty, getOwnPropertyDescriptor } = Object;
   const openTelemetry = Symbol.for("opentelemetry.js.api.1"); // where @opentelemetry/api keeps what is registered
+  let AsyncResource;
   let storage; // the task that is running: a number of the agent's, or undefined
 
   // -- for whom a request is that has not got its connection yet. Few wait for it: the last one is at hand.
@@ -28,10 +29,10 @@
   const waiting = new WeakMap();
   let last, task;
 
-  function created(request) {
+  function created(request, whose) {
     if (last !== undefined) waiting.set(last, task);
     last = request;
-    task = storage.getStore();
+    task = whose;
   }
 
   function isKnown(request) {
@@ -76,7 +77,7 @@
 
   // The agent is asked for a connection, which it may have to wait for.
   function asked(agent, request) {
-    if (storage) created(request);
+    if (storage) created(request, storage.getStore());
   }
 
   // An agent of the program's own may take it from anywhere: what runs then says nothing.
@@ -99,10 +100,67 @@
     defineProperty(object, name, { ...getOwnPropertyDescriptor(object, name), value: before(first, object, name) });
   }
 
-  // -- undici, and fetch
+  // -- undici, and fetch. A pool whose connections are busy keeps {options, handler}, and makes the request of it later, in
+  // passing, while something else runs: so for whom a request is has to be known when it is dispatched. Dispatchers pass
+  // both on to each other; new handlers may come in between.
+
+  const dispatches = new WeakMap(); // of a handler or of options: {dispatcher, whose}
+  const watched = new Set(); // what dispatchers have in common, in each copy of undici
+
+  function dispatched(dispatcher, options, handler) {
+    if (!storage || !handler) return;
+    const whose = storage.getStore();
+    const known = dispatches.get(handler);
+    if (known) {
+      if (known.dispatcher === dispatcher && known.whose !== whose) known.whose = undefined; // used for several
+      return;
+    }
+    const found = options && dispatches.get(options);
+    if (found && found.dispatcher !== dispatcher) {
+      dispatches.set(handler, found);
+      return;
+    }
+    dispatches.set(handler, { dispatcher, whose });
+    if (!found && options) dispatches.set(options, { dispatcher, whose });
+    else if (found && found.whose !== whose) found.whose = undefined;
+  }
+
+  // True: one was found that was not known before.
+  function watch(prototype) {
+    if (!prototype || watched.has(prototype) || watched.size > 3) return false;
+    watched.add(prototype);
+    replace(dispatched, prototype, "dispatch");
+    return true;
+  }
+
+  // The class above the abstract one, where its instances' dispatch() is.
+  function dispatching(instance) {
+    const found = [];
+    for (let object = instance; object && object !== Object.prototype; object = Object.getPrototypeOf(object))
+      if (Object.hasOwn(object, "dispatch")) found.push(object);
+    return found.at(-2);
+  }
+
+  function discover() {
+    let news = watch(dispatching(globalThis[Symbol.for("undici.globalDispatcher.1")]));
+    const { _cache: modules } = require("node:module");
+    for (const path in modules)
+      if (path.endsWith("dispatcher-base.js") && path.includes("undici"))
+        news = watch(modules[path]?.exports?.prototype) || news;
+    return news;
+  }
+
+  function whoseRequest(request) {
+    const place = Object.getOwnPropertySymbols(request).find((symbol) => symbol.description === "handler");
+    const handler = place && request[place];
+    const known = handler && dispatches.get(handler);
+    if (known) return known.whose;
+    if (handler instanceof AsyncResource) return handler.runInAsyncScope(() => storage.getStore());
+    return discover() ? storage.getStore() : undefined; // a copy's first request has waited for nothing
+  }
 
   const channels = {
-    "undici:request:create": quietly(({ request }) => created(request)),
+    "undici:request:create": quietly(({ request }) => created(request, whoseRequest(request))),
     // With heads before it that could not be written yet the next head is not this one.
     "undici:client:sendHeaders": quietly(({ request, socket }) => {
       const whose = taken(request);
@@ -121,14 +179,16 @@
   }
 
   function install() {
-    const { AsyncLocalStorage } = require("node:async_hooks");
+    const hooks = require("node:async_hooks");
+    AsyncResource = hooks.AsyncResource;
     const { Agent, ClientRequest } = require("node:http");
     const { Socket } = require("node:net");
-    storage = new AsyncLocalStorage();
+    storage = new hooks.AsyncLocalStorage();
     writes = before(firstWrite, Socket.prototype, "_writeGeneric");
     replace(asked, Agent.prototype, "addRequest");
     replace(assigned, ClientRequest.prototype, "onSocket");
     for (const name in channels) subscribe(name, channels[name]);
+    discover();
     told(true);
   }
 

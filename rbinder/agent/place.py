@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _FOLDERS = ("/tmp", "/var/tmp", "/run", "/dev/shm")
+_BESIDE = ("node.cjs",)  # what the agent looks for where it lies itself (src/node.c)
 _SEPARATORS = re.compile(r"[:\s]")
 _LONGEST = 1000  # bytes of a path: src/exec.h, LIBRARY_LIMIT
 
@@ -51,8 +52,10 @@ def _copy(library: Path) -> Place | None:
             place = Place(os.path.join(made, library.name), made)
             try:
                 os.chmod(made, 0o755)
-                shutil.copyfile(library, place.path)
-                os.chmod(place.path, 0o755)
+                for name in (library.name, *_BESIDE):
+                    if (source := library.with_name(name)).exists():
+                        shutil.copyfile(source, Path(made, name))
+                        os.chmod(Path(made, name), 0o755)
                 return place
             except OSError:
                 place.remove()

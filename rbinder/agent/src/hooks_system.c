@@ -5,6 +5,7 @@
 
 #include "exec.h"
 #include "forks.h"
+#include "node.h"
 #include "ring.h"
 #include "transfer.h"
 
@@ -73,7 +74,7 @@ static long make_process(long number, u64 flags, const long *a) {
 
 static void warn_of_rings(void) {
     static bool said;
-    if (!said)
+    if (!said && !node_is_here()) /* libuv has rings for files and for epoll alone */
         note(BYTES("the program uses io_uring: what goes through its rings is not seen"));
     said = true;
 }

@@ -24,7 +24,7 @@
 #define MOST_OPTIONS 16384u /* bytes of NODE_OPTIONS; with more there is no bridge */
 #define MOST_WORDS 16384u   /* bytes of the command line that are looked at */
 #define MOST_PATH 1024u
-#define MOST_WRAPPED 4u     /* functions, in each of Node's environments: the main one and each worker's */
+#define MOST_WRAPPED 16u    /* functions, in each of Node's environments: the main one and each worker's */
 #define MOST_ARGUMENTS 8u
 #define WRAPPED_SIZE 4096u
 
@@ -94,10 +94,14 @@ static const char *last_part(const char *path) {
     return part;
 }
 
+bool node_is_here(void) {
+    return node_start_function && napi_create_function;
+}
+
 /* The executable is called node, nodejs, node20 or the like; other programs may have Node in them, and options of their own. */
 static bool is_node(void) {
     char path[MOST_PATH];
-    if (!node_start_function || !napi_create_function || !napi_set_instance_data || !napi_create_bigint_uint64)
+    if (!node_is_here() || !napi_set_instance_data || !napi_create_bigint_uint64)
         return false;
     long size = raw_call(__NR_readlinkat, AT_FDCWD, (long)"/proc/self/exe", (long)path, sizeof path - 1, 0, 0);
     if (size <= 0)
@@ -234,14 +238,14 @@ static napi_value call_wrapped(napi_env env, napi_callback_info info) {
     count = MIN(count, (size_t)MOST_ARGUMENTS);
     if (napi_get_reference_value(env, wrapped->functions[(uintptr_t)index].then, &then) != 0)
         return NULL;
-    napi_value told[] = {self, arguments[0]};
+    napi_value told[] = {self, arguments[0], arguments[1]};
     if (napi_get_reference_value(env, wrapped->functions[(uintptr_t)index].first, &first) == 0 &&
-        napi_call_function(env, self, first, count ? 2 : 1, told, &result) != 0)
+        napi_call_function(env, self, first, MIN(count, (size_t)2) + 1, told, &result) != 0)
         forget_exception(env);
     return napi_call_function(env, self, then, count, arguments, &result) == 0 ? result : NULL; /* else it throws */
 }
 
-/* wrap(first, then, name): a function that calls first(this, argument), and then `then` as it was called itself. */
+/* wrap(first, then, name): a function that calls first(this, its first two arguments), and then `then` as it was called. */
 static napi_value wrap(napi_env env, napi_callback_info info) {
     napi_value arguments[3], function;
     size_t count = 3, size;

@@ -1,0 +1,18 @@
+"""All rows there are. A runtime's rows live in a file of its own, named here once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attribution import node
+from attribution.rows import Row
+
+
+def small() -> list[Row]:
+    """Those that run in the tests: what the system's packages and the test extra bring is enough."""
+    return [*node.system_rows()]
+
+
+def full(directory: Path) -> list[Row]:
+    """All of them; what has to be installed or built is put into `directory`."""
+    return [*node.rows(directory / "node")]
