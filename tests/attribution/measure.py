@@ -9,9 +9,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from harness import DEADLINE, ROOT, clean_environment, free_port, listens
+
 from attribution.rows import Row
 from attribution.traffic import CONNECTIONS, Back, Load, Verdicts
-from harness import DEADLINE, ROOT, clean_environment, free_port, listens
 
 STARTS = 4 * DEADLINE  # seconds: a virtual machine, with an engine that stops it at each call
 

@@ -8,8 +8,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from attribution.rows import SHAPES, Row
 from harness import TARGETS
+
+from attribution.rows import SHAPES, Row
 
 VERSIONS = ("18", "20", "22", "24")
 PACKAGES = {"axios": "^1", "got": "^14", "undici": "^6"}

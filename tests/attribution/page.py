@@ -11,10 +11,10 @@ from attribution.traffic import Verdicts
 HEAD = """\
 # Attribution
 
-Whose call was it? Each row is a front in one runtime that answers `/work?id=N` by calling `/leaf?id=N` of a back end, which
-compares the call's number with the trace it came in: **right** (the trace of the request it was made for), **wrong**
-(another request's) or **unbound** (a trace of its own). {connections} connections ask at once, for all shapes mixed; the
-back end answers after 0-8 ms, one in twenty after 0-40 ms.
+Whose call was it? Each row is a front in one runtime that answers `/work?id=N` by calling `/leaf?id=N` of a back end,
+which compares the call's number with the trace it came in: **right** (the trace of the request it was made for),
+**wrong** (another request's) or **unbound** (a trace of its own). {connections} connections ask at once, for all shapes
+mixed; the back end answers after 0-8 ms, one in twenty after 0-40 ms.
 
 | shape | the call is made |
 | --- | --- |

@@ -15,12 +15,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from harness import ROOT
+
 from attribution.catalogue import full
 from attribution.measure import DidNotStart, measure
 from attribution.page import Outcome, page
 from attribution.rows import Row
 from attribution.traffic import CONNECTIONS
-from harness import ROOT
 
 
 def main() -> int:
@@ -61,7 +62,8 @@ def _outcome(row: Row, engine: str, requests: int, connections: int) -> Outcome:
 
 
 def _machine() -> str:
-    return f"Measured on {os.cpu_count()} CPUs ({platform.machine()}), Linux {platform.release()}, {time.strftime('%Y-%m-%d')}."
+    where = f"{os.cpu_count()} CPUs ({platform.machine()}), Linux {platform.release()}"
+    return f"Measured on {where}, {time.strftime('%Y-%m-%d')}."
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""A small version of each row of docs/attribution.md: no call in another request's trace, and with the agent none unbound."""
+"""A small version of each row of docs/attribution.md: no call in another's trace, and with the agent none unbound."""
 
 from __future__ import annotations
 
 import pytest
+
 from attribution.catalogue import small
 from attribution.measure import measure
 from attribution.rows import Row, calls

@@ -1,4 +1,4 @@
-"""The load and the back end: 64 connections ask a front, the back answers late and out of order, and every call is judged.
+"""The load and the back end: 64 connections ask a front, the back answers late and in any order, every call is judged.
 
 Both ends are in this process. A request carries its number in its path and in its trace id; so does, where the front is
 right, each call that is made for it.
@@ -30,7 +30,7 @@ def trace_of(number: int) -> str:
 
 @dataclass
 class Verdicts:
-    """How many calls of each shape were right, wrong (in another request's trace), unbound (in a trace of their own)."""
+    """How many calls of each shape were right, wrong (in another's trace), unbound (in a trace of their own)."""
 
     calls: dict[str, Counter[str]] = field(default_factory=dict)
     failed: int = 0  # requests that were not answered with 200
@@ -126,7 +126,7 @@ class Load:
                 if writer is None:
                     reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
                 keep = await asyncio.wait_for(self._ask(reader, writer, number, shape), PATIENCE)
-            except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
+            except (TimeoutError, OSError, asyncio.IncompleteReadError):
                 self.failed += 1
                 keep = False
             if not keep and writer is not None:
