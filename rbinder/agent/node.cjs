@@ -1,12 +1,15 @@
-// Node's bridge: keeps the request that is being served in an AsyncLocalStorage, and tells the agent in this process, before
+// Node's bridge: keeps the request that is being served as an AsyncLocalStorage does, and tells the agent in this process, before
 // a request is sent, for which one that is. Node loads it before the program (src/node.c). It does nothing before the first
 // request has come, never throws, prints nothing, and leaves nothing where programs look: what has to be done before a
 // function of Node's is done by one that doesn't show in stack traces, and no listener is added.
 "use strict";
 
 (() => {
-  const preloaded = process._preload_modules;
-  if (Array.isArray(preloaded) && preloaded.includes(__filename)) preloaded.splice(preloaded.indexOf(__filename), 1);
+  const preloaded = Object.getOwnPropertyDescriptor(process, "_preload_modules");
+  if (preloaded?.configurable && Array.isArray(preloaded.value)) {
+    const value = preloaded.value.filter((path) => path !== __filename); // a copy: Node is going through this one
+    Object.defineProperty(process, "_preload_modules", { ...preloaded, value });
+  }
   delete require.cache[__filename];
 
   const addon = { exports: {} };
@@ -15,14 +18,66 @@
   } catch {
     return;
   }
-  const { begun, bind, told, wrap } = addon.exports;
+  const { begun, bind, open, told, wrap } = addon.exports;
   const { subscribe, unsubscribe } = require("node:diagnostics_channel");
   if (!wrap || !subscribe) return;
 
   const { defineProperty, getOwnPropertyDescriptor } = Object;
   const openTelemetry = Symbol.for("opentelemetry.js.api.1"); // where @opentelemetry/api keeps what is registered
-  let AsyncResource;
-  let storage; // the task that is running: a number of the agent's, or undefined
+  let asyncHooks;
+  let storage; // knows the task that is running: a number of the agent's, or undefined
+
+  // -- what runs for whom
+
+  // Before Node 24 an AsyncLocalStorage leaves a frame of Node's own in stack traces, and a property in each resource. The
+  // ids of what is asynchronous do without. They are never used again; those of a task are forgotten when it is over.
+  class Ids {
+    #served = new Map(); // of an id: {whose, ids}
+    #requests = [];
+    #room = 256; // so many requests, then those that are over are looked for
+    #hook;
+
+    constructor() {
+      const served = this.#served;
+      const { executionAsyncId } = asyncHooks;
+      const init = (id) => {
+        const request = served.get(executionAsyncId());
+        if (request === undefined || request.ids.length > 1 << 16 || served.size > 1 << 22) return;
+        served.set(id, request);
+        request.ids.push(id);
+      };
+      this.#hook = asyncHooks.createHook({ init }).enable();
+    }
+
+    getStore() {
+      return this.#served.get(asyncHooks.executionAsyncId())?.whose;
+    }
+
+    enterWith(whose) {
+      const id = asyncHooks.executionAsyncId();
+      if (whose === undefined) {
+        this.#served.delete(id);
+        return;
+      }
+      const request = { whose, ids: [id] };
+      this.#served.set(id, request);
+      if (this.#requests.push(request) >= this.#room) this.#forget();
+    }
+
+    #forget() {
+      const still = [];
+      for (const request of this.#requests)
+        if (open(request.whose)) still.push(request);
+        else for (const id of request.ids) if (this.#served.get(id) === request) this.#served.delete(id);
+      this.#requests = still;
+      this.#room = Math.max(256, 2 * still.length);
+    }
+
+    disable() {
+      this.#hook.disable();
+      this.#served.clear();
+    }
+  }
 
   // -- for whom a request is that has not got its connection yet. Few wait for it: the last one is at hand.
 
@@ -155,7 +210,7 @@
     const handler = place && request[place];
     const known = handler && dispatches.get(handler);
     if (known) return known.whose;
-    if (handler instanceof AsyncResource) return handler.runInAsyncScope(() => storage.getStore());
+    if (handler instanceof asyncHooks.AsyncResource) return handler.runInAsyncScope(() => storage.getStore());
     return discover() ? storage.getStore() : undefined; // a copy's first request has waited for nothing
   }
 
@@ -179,11 +234,10 @@
   }
 
   function install() {
-    const hooks = require("node:async_hooks");
-    AsyncResource = hooks.AsyncResource;
+    asyncHooks = require("node:async_hooks");
     const { Agent, ClientRequest } = require("node:http");
     const { Socket } = require("node:net");
-    storage = new hooks.AsyncLocalStorage();
+    storage = parseInt(process.versions.node) < 24 ? new Ids() : new asyncHooks.AsyncLocalStorage();
     writes = before(firstWrite, Socket.prototype, "_writeGeneric");
     replace(asked, Agent.prototype, "addRequest");
     replace(assigned, ClientRequest.prototype, "onSocket");

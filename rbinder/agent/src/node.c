@@ -1,9 +1,9 @@
-/* Node serves many requests on one thread, and knows itself which of them a call is made for: AsyncLocalStorage follows its
- * promises, timers and events. A bridge (../node.cjs) asks it, and says it here.
+/* Node serves many requests on one thread, and can be asked which of them runs: what is asynchronous there has ids, which lead
+ * from a request to its promises, timers and events. A bridge (../node.cjs) asks, and says it here.
  *
  *     node starts     getenv("NODE_OPTIONS")      → "--require .../node.cjs", and what the user has there
  *     the bridge      process.dlopen(this library) → napi_register_module_v1: the functions below
- *     request read    task_begun(fd)              → kept in the storage
+ *     request read    task_begun(fd)              → kept for what comes of it
  *     request sent    task_bind(fd, task)         just before its head is written
  *
  * The environment stays as it is: only Node's own question at its start is answered otherwise, until the bridge is there;
@@ -45,6 +45,7 @@ NODE_API(napi_set_named_property, napi_value object, const char *name, napi_valu
 NODE_API(napi_get_value_int32, napi_value value, int32_t *result);
 NODE_API(napi_create_bigint_uint64, u64 number, napi_value *result);
 NODE_API(napi_get_value_bigint_uint64, napi_value value, u64 *result, bool *lossless);
+NODE_API(napi_get_boolean, bool value, napi_value *result);
 NODE_API(napi_get_value_bool, napi_value value, bool *result);
 NODE_API(napi_call_function, napi_value self, napi_value function, size_t count, const napi_value *arguments, napi_value *result);
 NODE_API(napi_create_reference, napi_value value, u32 count, napi_ref *reference);
@@ -201,6 +202,18 @@ static napi_value bind_to(napi_env env, napi_callback_info info) {
     return NULL;
 }
 
+/* open(task): whether the request isn't answered yet. */
+static napi_value is_open(napi_env env, napi_callback_info info) {
+    napi_value argument, result;
+    size_t count = 1;
+    u64 task;
+    bool lossless;
+    if (napi_get_cb_info(env, info, &count, &argument, NULL, NULL) != 0 ||
+        napi_get_value_bigint_uint64(env, argument, &task, &lossless) != 0)
+        return NULL;
+    return napi_get_boolean(env, task_open(task), &result) == 0 ? result : NULL;
+}
+
 /* told(whether): this thread's calls are bound by bind() alone, or again by the rules. */
 static napi_value told(napi_env env, napi_callback_info info) {
     napi_value argument;
@@ -291,6 +304,7 @@ HOOKED napi_value napi_register_module_v1(napi_env env, napi_value exports) {
     }
     add(env, exports, "begun", begun);
     add(env, exports, "bind", bind_to);
+    add(env, exports, "open", is_open);
     add(env, exports, "told", told);
     add(env, exports, "wrap", wrap);
     return exports;

@@ -44,6 +44,15 @@ u64 task_begun(int descriptor) {
     return task;
 }
 
+bool task_open(u64 task) {
+    if (enter() != ENTERED)
+        return true;
+    struct thread *thread = own_thread();
+    bool open = !thread || thread_named_request(thread, task);
+    leave();
+    return open;
+}
+
 /* -- what is said */
 
 void task_bind(int descriptor, u64 task) {

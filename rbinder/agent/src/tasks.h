@@ -23,6 +23,8 @@ u64 task_serving(int descriptor);
 /* The oldest request of that connection that isn't answered, and that wasn't asked for here before: of several that came in
  * one read a server that takes them in turn is told each. */
 u64 task_begun(int descriptor);
+/* Whether that request isn't answered yet. */
+bool task_open(u64 task);
 /* The next request that is sent over that connection is for this task. It takes the place of what was said before. */
 void task_bind(int descriptor, u64 task);
 /* What this thread does from now on is for this task. TASK_UNKNOWN: back to the rules. */
