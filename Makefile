@@ -56,7 +56,7 @@ soak: $(STAMP) $(AGENT)  ## load while endpoint, workers and collectors come and
 	$(PYTHON) bench/soak.py $(MINUTES)
 
 attribution: $(STAMP) $(AGENT)  ## whose call was it: right, wrong, unbound in every runtime, into docs/attribution.md
-	scripts/bootstrap test
+	scripts/bootstrap attribution
 	$(PYTHON) tests/attribution/run.py $(ARGS)
 
 wheel: $(STAMP)  ## build one wheel for x86-64 and aarch64, glibc and musl, into dist, and try it in a fresh venv

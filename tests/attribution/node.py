@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness import TARGETS
@@ -13,16 +15,14 @@ from harness import TARGETS
 from attribution.rows import SHAPES, Row
 
 VERSIONS = ("18", "20", "22", "24")
+OTHERS = {"deno": "^2", "bun": "^1"}  # other runtimes of the same programs
 PACKAGES = {"axios": "^1", "got": "^14", "undici": "^6"}
 FRONT = "shapes_node.cjs"
-
-# The answer may be on its way before the call's connection is there: then the call belongs to nothing any more.
-_FORGET = {"forget": "made after the answer, as may be"}
 
 
 def _row(name: str, node: str, front: Path, client: str, how: str = "alone") -> Row:
     shapes = tuple(shape for shape in SHAPES if client != "fetch" or shape != "limited")
-    return Row(name, "Node", lambda port, back: (node, str(front), str(port), str(back), client, how), shapes, _FORGET)
+    return Row(name, "Node", lambda port, back: (node, str(front), str(port), str(back), client, how), shapes)
 
 
 def system_rows() -> list[Row]:
@@ -46,13 +46,31 @@ def rows(directory: Path) -> list[Row]:
             if (client, version) not in {("got", "18")}:  # wants 20
                 found.append(_row(f"Node {version}, {client}", str(node), front, client))
         found += [_row(f"Node {version}, http, {how}", str(node), front, "http", how) for how in ("cluster", "worker")]
+    return found + _others(directory, front)
+
+
+def _others(directory: Path, front: Path) -> list[Row]:
+    """Which have no bridge: their calls are bound where the rules prove it."""
+    machine = {"x86_64": "x64", "aarch64": "arm64"}[os.uname().machine]
+    deno = str(directory / "node_modules" / "@deno" / f"linux-{machine}-glibc" / "deno")
+    bun = str(directory / "node_modules" / "bun" / "bin" / "bun.exe")
+    found = []
+    for name, command in (("Deno", (deno, "run", "-A")), ("Bun", (bun,))):
+        for client in ("http", "fetch"):
+            row = _row(f"{name}, {client}", "", front, client)
+            loose = dict.fromkeys(row.shapes, "there is no bridge for it")
+            found.append(replace(row, runtime=name, command=_started(command, front, client), loose=loose))
     return found
+
+
+def _started(command: tuple[str, ...], front: Path, client: str) -> Callable[[int, int], Sequence[str]]:
+    return lambda port, back: (*command, str(front), str(port), str(back), client)
 
 
 def _install(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     machine = {"x86_64": "x64", "aarch64": "arm64"}[os.uname().machine]
-    wanted = {f"node{version}": f"npm:node-linux-{machine}@^{version}" for version in VERSIONS} | PACKAGES
+    wanted = {f"node{version}": f"npm:node-linux-{machine}@^{version}" for version in VERSIONS} | PACKAGES | OTHERS
     (directory / "package.json").write_text(json.dumps({"private": True, "dependencies": wanted}))
     command = ["npm", "install", "--no-audit", "--no-fund", "--silent"]
     subprocess.run(command, cwd=directory, check=True, timeout=600)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from attribution.rows import Row
+from attribution.rows import LATE, Row
 from attribution.traffic import Verdicts
 
 HEAD = """\
@@ -58,40 +58,37 @@ def page(outcomes: Sequence[Outcome], machine: str, connections: int) -> str:
 
 
 def _table(outcomes: Sequence[Outcome]) -> str:
-    lines = ["| row | requests | calls | right | wrong | unbound | failed |", "| --- " + "| ---: " * 6 + "|"]
+    titles = "| row | requests | calls | right | wrong | unbound | after the answer | failed |"
+    lines = [titles, "| --- " + "| ---: " * 7 + "|"]
     for outcome in outcomes:
         found = outcome.verdicts
         if found is None:
             continue
-        loose = sum(count["unbound"] for shape, count in found.calls.items() if shape in outcome.row.loose)
-        unbound = found.total("unbound") - loose
-        shown = f"{unbound}" + (f" (and {loose} {_reasons(outcome.row)})" if loose else "")
-        right = _share(found.total("right"), found.total() - loose)
+        late = found.calls[LATE]["unbound"] if LATE in found.calls else 0
+        right = _share(found.total("right"), found.total() - late)
         lines.append(
-            f"| {outcome.row.name} | {outcome.requests} | {found.total()} | {right} | {found.total('wrong')} | {shown} "
-            f"| {found.failed} |"
+            f"| {outcome.row.name} | {outcome.requests} | {found.total()} | {right} | {found.total('wrong')} "
+            f"| {found.total('unbound') - late} | {late} | {found.failed} |"
         )
     return "\n".join(lines) + "\n"
 
 
-def _reasons(row: Row) -> str:
-    return "; ".join(f"`{shape}`: {why}" for shape, why in row.loose.items())
-
-
 def _shapes(outcomes: Sequence[Outcome]) -> str:
-    """By shape, what isn't right everywhere."""
+    """By shape, what isn't right everywhere; and why, where that is known."""
     lines = []
     for outcome in outcomes:
         calls = outcome.verdicts.calls if outcome.verdicts else {}
         for shape, count in calls.items():
-            if count["right"] != count.total() and shape not in outcome.row.loose:
+            late = count["unbound"] if shape == LATE else 0
+            if count["right"] + late != count.total():
                 lines.append(
-                    f"| {outcome.row.name} | {shape} | {_share(count['right'], count.total())} | {count['wrong']} "
-                    f"| {count['unbound']} |"
+                    f"| {outcome.row.name} | {shape} | {_share(count['right'], count.total() - late)} "
+                    f"| {count['wrong']} | {count['unbound'] - late} | {outcome.row.loose.get(shape, '')} |"
                 )
     if not lines:
         return "Every shape of every row is right.\n"
-    return "\n".join(["| row | shape | right | wrong | unbound |", "| --- | --- | ---: | ---: | ---: |", *lines]) + "\n"
+    titles = "| row | shape | right | wrong | unbound | why |\n| --- | --- | ---: | ---: | ---: | --- |"
+    return "\n".join([titles, *sorted(lines)]) + "\n"
 
 
 def _share(part: int, whole: int) -> str:

@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 SHAPES = ("once", "sleep", "io", "fan", "nested", "limited", "forget", "pool")
+LATE = "forget"  # whose calls may come after the answer: then unbound is right
 CALLS = {"fan": 3, "nested": 2}  # for each request; else 1
 
 
 @dataclass(frozen=True)
 class Row:
-    """`loose`: shapes of which the agent leaves some calls unbound, and why that is right or can't be helped."""
+    """`loose`: shapes of which the agent leaves some calls unbound, and why that can't be helped."""
 
     name: str
     runtime: str

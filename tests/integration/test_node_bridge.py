@@ -107,6 +107,12 @@ def test_where_nothing_may_be_loaded_nothing_is(rbinder: Rbinder, flag: str, tmp
     assert (finished.status, finished.stdout, finished.stderr) == seen(command, clean_environment(), tmp_path)
 
 
+@pytest.mark.parametrize(("arguments", "present"), [((), "true"), (("sdk",), "false")], ids=["alone", "sdk"])
+def test_it_yields_to_a_program_that_traces_itself(rbinder: Rbinder, arguments: tuple[str, ...], present: str) -> None:
+    finished = rbinder.run("node", str(TARGETS / "traced_node.cjs"), *arguments, options=UNSENT)
+    assert (finished.status, finished.stdout, finished.stderr) == (0, f"{present}\n", "")
+
+
 # -- whose calls are
 
 
