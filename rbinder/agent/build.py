@@ -10,7 +10,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+from rbinder.agent import java
 
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE / "src"
@@ -42,13 +45,23 @@ def build(name: str, machine: str, out: Path) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     made = out.with_name(f".{out.name}.{os.getpid()}")
     command = [*compiler, *_FLAGS, *_MACHINE_FLAGS[machine], *flags, "-o", str(made), *files, "-lgcc"]
-    for link_time in _LINK_TIME_FLAGS:
-        done = subprocess.run([*command, *link_time], capture_output=True, text=True, cwd=SOURCES)
-        if not done.returncode:
-            made.replace(out)  # whoever has the former one loaded keeps it
-            return out
+    with tempfile.TemporaryDirectory() as generated:
+        if "jvm.c" in files:
+            _write_java(Path(generated))
+        for link_time in _LINK_TIME_FLAGS:
+            done = subprocess.run([*command, *link_time, f"-I{generated}"], capture_output=True, text=True, cwd=SOURCES)
+            if not done.returncode:
+                made.replace(out)  # whoever has the former one loaded keeps it
+                return out
     made.unlink(missing_ok=True)
     raise BuildFailed(f"{shlex.join(compiler)} could not compile the {name}:\n{done.stderr.strip()}")
+
+
+def _write_java(directory: Path) -> None:
+    try:
+        java.write_header(directory)
+    except java.CompilationFailed as error:
+        raise BuildFailed(str(error)) from None
 
 
 def find_compiler(machine: str) -> list[str]:

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "hooks.h"
+#include "jvm.h"
 #include "process.h"
 #include "report.h"
 
@@ -94,6 +95,14 @@ static void know_peer(struct connection *connection, const struct address *addre
 }
 
 /* -- accept */
+
+HOOKED int listen(int descriptor, int backlog) {
+    int *error = errno_pointer(), before = *error;
+    if (started())
+        jvm_serves();
+    *error = before;
+    return NEXT(listen)(descriptor, backlog);
+}
 
 static bool peer_of(int descriptor, struct address *address) {
     struct sockaddr_storage room;

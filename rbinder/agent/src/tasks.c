@@ -104,8 +104,15 @@ void runtime_asked(u64 entry, int descriptor) {
         *place = before;
 }
 
-void runtime_reads(const struct connection *connection) {
-    self.read_task = connection->dialogue.side == SERVER ? task_of(connection->dialogue.newest) : TASK_NONE;
+u64 runtime_answered(const struct connection *connection) {
+    const struct turn *turn = connection->dialogue.side == CLIENT ? connection->dialogue.turns : NULL;
+    if (!runtime.resumes || !turn)
+        return TASK_NONE;
+    return turn->request ? request_task(turn->request) : TASK_UNKNOWN;
+}
+
+void runtime_reads(const struct connection *connection, u64 answered) {
+    self.read_task = connection->dialogue.side == SERVER ? task_of(connection->dialogue.newest) : answered;
     self.read_from = connection->descriptor;
 }
 

@@ -36,12 +36,14 @@ void task_told(bool told);
 struct runtime {
     u64 (*current)(int descriptor);                 /* a request's head is about to be sent, or more of it; whose? */
     void (*observes_read)(int descriptor, u64 task); /* a request's head was read to its end from a connection */
+    bool resumes; /* told of all that is read: more of a request, and the answer to a call that was made for `task` (TASK_UNKNOWN: for none that is known) */
 };
 extern struct runtime runtime;
 
 /* The calls that send and receive (transfer.c); only where the adapter wants them. */
 void runtime_asked(u64 entry, int descriptor);             /* asks into self.asked */
-void runtime_reads(const struct connection *connection);   /* with the lock held */
+void runtime_reads(const struct connection *connection, u64 answered); /* with the lock held */
+u64 runtime_answered(const struct connection *connection); /* the same, before the bytes are looked at */
 void runtime_has_read(void);
 
 #endif

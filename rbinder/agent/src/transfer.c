@@ -49,10 +49,10 @@ static void received_bytes(struct connection *connection, const struct source *s
         connection->untrusted = true;
         return;
     }
-    u64 seen = connection->dialogue.seen;
+    u64 seen = connection->dialogue.seen, answered = UNLIKELY(runtime.resumes) ? runtime_answered(connection) : TASK_NONE;
     dialogue_received(&connection->dialogue, thread, source, count, monotonic());
-    if (UNLIKELY(runtime.observes_read != NULL) && connection->dialogue.seen != seen)
-        runtime_reads(connection);
+    if (UNLIKELY(runtime.observes_read != NULL) && (connection->dialogue.seen != seen || runtime.resumes))
+        runtime_reads(connection, answered);
 }
 
 RARE static void receive_failed(u64 entry) {

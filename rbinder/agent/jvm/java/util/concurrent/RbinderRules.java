@@ -1,0 +1,55 @@
+/* Where in the JDK, and in libraries, work is handed over: what the patcher changes. */
+package java.util.concurrent;
+
+final class RbinderRules {
+    /* CLASS METHOD note FUNCTION N: at the beginning of METHOD, FUNCTION is told of its Nth parameter that is an object (0:
+     * `this`). CLASS METHOD call NAME FUNCTION: in METHOD, calls of NAME become calls of FUNCTION. A '*' ends a prefix. */
+    private static final String[] RULES = {
+        "java/util/concurrent/ThreadPoolExecutor execute note capture 1",
+        "java/util/concurrent/ThreadPoolExecutor runWorker call run run",
+        "java/util/concurrent/ScheduledThreadPoolExecutor delayedExecute note capture 1",
+        "java/util/concurrent/ScheduledThreadPoolExecutor reExecutePeriodic note capture 1",
+        "java/util/concurrent/ForkJoinTask fork note remember 0",
+        "java/util/concurrent/ForkJoinTask doExec call exec exec",
+        "java/util/concurrent/ForkJoinPool externalPush note remember 1",
+        "java/util/concurrent/ForkJoinPool externalSubmit note remember 1",
+        "java/util/concurrent/ForkJoinPool poolSubmit note remember 1",
+        "java/util/concurrent/ForkJoinPool scheduleDelayedTask note remember 1",
+        "java/util/concurrent/CompletableFuture unipush note remember 1",
+        "java/util/concurrent/CompletableFuture bipush note remember 2",
+        "java/util/concurrent/CompletableFuture orpush note remember 2",
+        "java/util/concurrent/CompletableFuture * call tryFire tryFire",
+        "java/util/concurrent/CompletableFuture$Completion * call tryFire tryFire",
+        "java/util/concurrent/CompletableFuture$CoCompletion * call tryFire tryFire",
+        "java/util/Timer sched note remember 1",
+        "java/util/TimerThread mainLoop call run run",
+        "java/lang/Thread start note remember 0",
+        "java/lang/VirtualThread start note remember 0",
+        "sun/nio/ch/SocketChannelImpl connect note remember 0",
+        "sun/nio/ch/SocketChannelImpl finishConnect note resume 0",
+        "jdk/internal/net/http/HttpClientImpl$SelectorManager run note clear 0",
+    };
+
+    private RbinderRules() {}
+
+    /** The rules of a class, each in its words. */
+    static String[][] of(String name) {
+        int count = 0;
+        String[][] found = new String[RULES.length][];
+        for (String rule : RULES)
+            if (rule.startsWith(name) && rule.charAt(name.length()) == ' ')
+                found[count++] = rule.split(" ");
+        return java.util.Arrays.copyOf(found, count);
+    }
+
+    /** The classes' names, each ended by a line's end. */
+    static String classes() {
+        StringBuilder names = new StringBuilder();
+        for (String rule : RULES) {
+            String name = rule.substring(0, rule.indexOf(' ') ) + '\n';
+            if (names.indexOf(name) < 0)
+                names.append(name);
+        }
+        return names.toString();
+    }
+}
