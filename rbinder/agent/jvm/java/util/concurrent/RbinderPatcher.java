@@ -13,7 +13,7 @@ import java.nio.charset.StandardCharsets;
 final class RbinderPatcher {
     private static final String TASKS = "java/util/concurrent/RbinderTasks";
     private static final int PREFIX = 8;
-    private static final int ALOAD = 0x19, INVOKEVIRTUAL = 0xb6, INVOKESTATIC = 0xb8, INVOKEINTERFACE = 0xb9;
+    private static final int ALOAD = 0x19, INVOKEVIRTUAL = 0xb6, INVOKESPECIAL = 0xb7, INVOKESTATIC = 0xb8, INVOKEINTERFACE = 0xb9;
     private static final int TABLESWITCH = 0xaa, LOOKUPSWITCH = 0xab, WIDE = 0xc4, IINC = 0x84;
 
     /** Lengths of the instructions 0x00 to 0xc9, one digit each; 0: to be computed (JVMS 6.5). */
@@ -26,6 +26,7 @@ final class RbinderPatcher {
     private final String[][] rules;
     private int[] constants;
     private int constantCount;
+    private int superclass;
     private final ByteArrayOutputStream added = new ByteArrayOutputStream();
     private boolean changed;
 
@@ -52,7 +53,8 @@ final class RbinderPatcher {
     private byte[] patched() throws IOException {
         readConstants();
         int pool = in.position();
-        in.position(pool + 6);
+        in.position(pool + 4);
+        superclass = u2();
         skip(2 * u2());
         ByteArrayOutputStream rest = new ByteArrayOutputStream(from.length);
         DataOutputStream out = new DataOutputStream(rest);
@@ -192,32 +194,34 @@ final class RbinderPatcher {
         int start = in.position(), stack = u2(), locals = u2(), length = in.getInt(), at = in.position();
         byte[] code = java.util.Arrays.copyOfRange(from, at, at + length);
         byte[] prefix = null;
+        int place = name.equals("<init>") ? afterSuper(code) : 0;
         boolean touched = false;
         for (String[] rule : rules) {
             if (!fits(rule[1], name))
                 continue;
             if (rule[2].equals("call"))
                 touched |= redirect(code, rule[3], rule[4]);
-            else if (prefix == null && !name.equals("<init>"))
+            else if (prefix == null && place >= 0)
                 prefix = prefix(rule[3], local(descriptor, isStatic, Integer.parseInt(rule[4])));
         }
         if (prefix == null && !touched)
             return null;
         ByteArrayOutputStream body = new ByteArrayOutputStream();
         DataOutputStream out = new DataOutputStream(body);
-        int shift = prefix == null ? 0 : PREFIX;
         out.writeShort(Math.max(stack, 1));
         out.writeShort(locals);
-        out.writeInt(length + shift);
-        if (prefix != null)
+        out.writeInt(length + (prefix == null ? 0 : PREFIX));
+        if (prefix != null) {
+            out.write(code, 0, place);
             out.write(prefix);
-        out.write(code);
+        }
+        out.write(code, prefix == null ? 0 : place, length - (prefix == null ? 0 : place));
         in.position(at + length);
-        if (shift == 0)
+        if (prefix == null)
             out.write(from, in.position(), start + in.getInt(start - 4) - in.position());
         else
-            shifted(out, shift);
-        return length + shift < 0xffff ? body.toByteArray() : null;
+            new Shifted(place).rest(out);
+        return length + PREFIX < 0xffff ? body.toByteArray() : null;
     }
 
     /** Which local holds the Nth object of the parameters; -1: there is none. */
@@ -289,118 +293,149 @@ final class RbinderPatcher {
         return operands + 12 + 4 * (view.getInt(operands + 8) - view.getInt(operands + 4) + 1) - at;
     }
 
-    // -- what counts in bytes of code
-
-    private void shifted(DataOutputStream out, int shift) throws IOException {
-        int handlers = u2();
-        out.writeShort(handlers);
-        for (; handlers > 0; handlers--) {
-            for (int i = 0; i < 3; i++)
-                out.writeShort(u2() + shift);
-            out.writeShort(u2());
+    /** Where `this` is initialised: no branch crosses that place. -1: it isn't found. */
+    private int afterSuper(byte[] code) {
+        for (int at = 0; at < code.length; at += length(code, at)) {
+            if ((code[at] & 0xff) != INVOKESPECIAL)
+                continue;
+            int method = (code[at + 1] & 0xff) << 8 | code[at + 2] & 0xff;
+            if (callee(method).equals("<init>") && (in.getShort(constants[method] + 1) & 0xffff) == superclass)
+                return at + 3;
         }
-        int attributes = u2(), kept = 0;
-        ByteArrayOutputStream all = new ByteArrayOutputStream();
-        for (; attributes > 0; attributes--)
-            kept += shiftedAttribute(new DataOutputStream(all), shift) ? 1 : 0;
-        out.writeShort(kept);
-        all.writeTo(out);
+        return -1;
     }
 
-    /** False: an attribute that is left out; it says nothing that is needed to run. */
-    private boolean shiftedAttribute(DataOutputStream out, int shift) throws IOException {
-        int name = u2(), size = in.getInt(), end = in.position() + size;
-        ByteArrayOutputStream body = new ByteArrayOutputStream();
-        DataOutputStream to = new DataOutputStream(body);
-        switch (text(name)) {
-            case "LineNumberTable":
-                shiftedLines(to, shift);
-                break;
-            case "LocalVariableTable":
-            case "LocalVariableTypeTable":
-                shiftedVariables(to, shift);
-                break;
-            case "StackMapTable":
-                shiftedFrames(to, shift);
-                break;
-            default:
-                in.position(end);
-                return false;
-        }
-        in.position(end);
-        out.writeShort(name);
-        out.writeInt(body.size());
-        body.writeTo(out);
-        return true;
-    }
+    // -- what counts in bytes of code: it moves if it lies behind the place where PREFIX bytes were put in
 
-    private void shiftedLines(DataOutputStream to, int shift) throws IOException {
-        int count = u2();
-        to.writeShort(count);
-        for (; count > 0; count--) {
-            int at = u2();
-            to.writeShort(at == 0 ? 0 : at + shift);
-            to.writeShort(u2());
-        }
-    }
+    private final class Shifted {
+        private final int place;
 
-    private void shiftedVariables(DataOutputStream to, int shift) throws IOException {
-        int count = u2();
-        to.writeShort(count);
-        for (; count > 0; count--) {
-            int at = u2(), length = u2();
-            to.writeShort(at == 0 ? 0 : at + shift);
-            to.writeShort(at == 0 ? length + shift : length);
-            for (int i = 0; i < 3; i++)
+        Shifted(int place) {
+            this.place = place;
+        }
+
+        private int moved(int at) {
+            return at < place || at == 0 ? at : at + PREFIX;
+        }
+
+        void rest(DataOutputStream out) throws IOException {
+            int handlers = u2();
+            out.writeShort(handlers);
+            for (; handlers > 0; handlers--) {
+                for (int i = 0; i < 3; i++) {
+                    int at = u2();
+                    out.writeShort(at < place ? at : at + PREFIX);
+                }
+                out.writeShort(u2());
+            }
+            int attributes = u2(), kept = 0;
+            ByteArrayOutputStream all = new ByteArrayOutputStream();
+            for (; attributes > 0; attributes--)
+                kept += attribute(new DataOutputStream(all)) ? 1 : 0;
+            out.writeShort(kept);
+            all.writeTo(out);
+        }
+
+        /** False: an attribute that is left out; it says nothing that is needed to run. */
+        private boolean attribute(DataOutputStream out) throws IOException {
+            int name = u2(), size = in.getInt(), end = in.position() + size;
+            ByteArrayOutputStream body = new ByteArrayOutputStream();
+            DataOutputStream to = new DataOutputStream(body);
+            switch (text(name)) {
+                case "LineNumberTable":
+                    lines(to);
+                    break;
+                case "LocalVariableTable":
+                case "LocalVariableTypeTable":
+                    variables(to);
+                    break;
+                case "StackMapTable":
+                    frames(to);
+                    break;
+                default:
+                    in.position(end);
+                    return false;
+            }
+            in.position(end);
+            out.writeShort(name);
+            out.writeInt(body.size());
+            body.writeTo(out);
+            return true;
+        }
+
+        private void lines(DataOutputStream to) throws IOException {
+            int count = u2();
+            to.writeShort(count);
+            for (; count > 0; count--) {
+                to.writeShort(moved(u2()));
                 to.writeShort(u2());
-        }
-    }
-
-    /** Only the first frame says where it is; the others say how far they are from the one before. */
-    private void shiftedFrames(DataOutputStream to, int shift) throws IOException {
-        int count = u2();
-        to.writeShort(count);
-        for (int left = count; left > 0; left--) {
-            int type = u1(), more = left == count ? shift : 0;
-            if (type < 64) {
-                sameFrame(to, type + more, 251, 0);
-            } else if (type < 128) {
-                sameFrame(to, type - 64 + more, 247, 64);
-                shiftedTypes(to, 1, shift);
-            } else {
-                to.writeByte(type);
-                to.writeShort(u2() + more);
-                if (type == 247)
-                    shiftedTypes(to, 1, shift);
-                else if (type > 251 && type < 255)
-                    shiftedTypes(to, type - 251, shift);
-                else if (type == 255)
-                    for (int part = 0; part < 2; part++) {
-                        int types = u2();
-                        to.writeShort(types);
-                        shiftedTypes(to, types, shift);
-                    }
             }
         }
-    }
 
-    private static void sameFrame(DataOutputStream to, int offset, int extended, int base) throws IOException {
-        if (offset < 64) {
-            to.writeByte(base + offset);
-        } else {
-            to.writeByte(extended);
-            to.writeShort(offset);
+        private void variables(DataOutputStream to) throws IOException {
+            int count = u2();
+            to.writeShort(count);
+            for (; count > 0; count--) {
+                int at = u2(), length = u2(), end = at + length;
+                to.writeShort(moved(at));
+                to.writeShort((end < place ? end : end + PREFIX) - moved(at));
+                for (int i = 0; i < 3; i++)
+                    to.writeShort(u2());
+            }
         }
-    }
 
-    private void shiftedTypes(DataOutputStream to, int count, int shift) throws IOException {
-        for (; count > 0; count--) {
-            int tag = u1();
-            to.writeByte(tag);
-            if (tag == 7)
-                to.writeShort(u2());
-            else if (tag == 8) /* not yet initialised: made by the instruction there */
-                to.writeShort(u2() + shift);
+        /** A frame says how far it is from the one before: the first behind the place has moved away from it. */
+        private void frames(DataOutputStream to) throws IOException {
+            int count = u2(), at = -1;
+            boolean behind = false;
+            to.writeShort(count);
+            for (int left = count; left > 0; left--) {
+                int type = u1(), delta = type < 64 ? type : type < 128 ? type - 64 : u2();
+                at += delta + 1;
+                int more = !behind && at >= place ? PREFIX : 0;
+                behind |= more > 0;
+                if (type < 64) {
+                    same(to, type + more, 251, 0);
+                } else if (type < 128) {
+                    same(to, delta + more, 247, 64);
+                    types(to, 1);
+                } else {
+                    to.writeByte(type);
+                    to.writeShort(delta + more);
+                    if (type == 247)
+                        types(to, 1);
+                    else if (type > 251 && type < 255)
+                        types(to, type - 251);
+                    else if (type == 255)
+                        for (int part = 0; part < 2; part++) {
+                            int types = u2();
+                            to.writeShort(types);
+                            types(to, types);
+                        }
+                }
+            }
+        }
+
+        private void same(DataOutputStream to, int offset, int extended, int base) throws IOException {
+            if (offset < 64) {
+                to.writeByte(base + offset);
+            } else {
+                to.writeByte(extended);
+                to.writeShort(offset);
+            }
+        }
+
+        private void types(DataOutputStream to, int count) throws IOException {
+            for (; count > 0; count--) {
+                int tag = u1();
+                to.writeByte(tag);
+                if (tag == 7)
+                    to.writeShort(u2());
+                else if (tag == 8) { /* not yet initialised: made by the instruction there */
+                    int at = u2();
+                    to.writeShort(at < place ? at : at + PREFIX);
+                }
+            }
         }
     }
 

@@ -28,6 +28,8 @@ final class RbinderRules {
         "sun/nio/ch/SocketChannelImpl connect note remember 0",
         "sun/nio/ch/SocketChannelImpl finishConnect note resume 0",
         "jdk/internal/net/http/HttpClientImpl$SelectorManager run note clear 0",
+        "jdk/internal/net/http/Http1Exchange$Http1Publisher$WriteTask <init> note remember 0",
+        "jdk/internal/net/http/Http1Exchange$Http1Publisher$WriteTask run note resume 0",
     };
 
     private RbinderRules() {}
