@@ -239,7 +239,7 @@ static void load_in(interface machine) {
     jvm.machine = machine;
     if (GET_ENVIRONMENT(machine, &jni, JNI_VERSION_9) != JNI_OK || EXCEPTION_CHECK(jni))
         return;
-    if (GET_ENVIRONMENT(machine, &jvm.jvmti, JVMTI_VERSION_9) != JNI_OK || PUSH_FRAME(jni, 64) != JNI_OK) {
+    if (GET_ENVIRONMENT(machine, &jvm.jvmti, JVMTI_VERSION_9) != JNI_OK || PUSH_FRAME(jni, 60000) != JNI_OK) {
         thrown(jni);
         return;
     }

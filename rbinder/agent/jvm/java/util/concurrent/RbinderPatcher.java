@@ -1,6 +1,7 @@
-/* Changes a class file so that it tells RbinderTasks of work that is handed over (JVMS 4). Two changes are enough: a call of
- * it at a method's beginning, PREFIX bytes long so that switches keep their padding; and a call of it in the place of another
- * with the same operands, which moves nothing. What it doesn't understand it leaves alone.
+/* Changes a class file so that it tells RbinderTasks of work that is handed over (JVMS 4). Two kinds of changes are enough: a
+ * call of it in the place of another with the same operands, which moves nothing; and calls of it where a method begins and
+ * returns. Those come in multiples of four bytes, so that switches keep their padding. What it doesn't understand it leaves
+ * alone.
  */
 package java.util.concurrent;
 
@@ -12,8 +13,9 @@ import java.nio.charset.StandardCharsets;
 
 final class RbinderPatcher {
     private static final String TASKS = "java/util/concurrent/RbinderTasks";
-    private static final int PREFIX = 8;
-    private static final int ALOAD = 0x19, INVOKEVIRTUAL = 0xb6, INVOKESPECIAL = 0xb7, INVOKESTATIC = 0xb8, INVOKEINTERFACE = 0xb9;
+    private static final int ALOAD = 0x19, DUP = 0x59, IRETURN = 0xac, ARETURN = 0xb0, RETURN = 0xb1;
+    private static final int GOTO_W = 0xc8, JSR_W = 0xc9;
+    private static final int INVOKEVIRTUAL = 0xb6, INVOKESPECIAL = 0xb7, INVOKESTATIC = 0xb8, INVOKEINTERFACE = 0xb9;
     private static final int TABLESWITCH = 0xaa, LOOKUPSWITCH = 0xab, WIDE = 0xc4, IINC = 0x84;
 
     /** Lengths of the instructions 0x00 to 0xc9, one digit each; 0: to be computed (JVMS 6.5). */
@@ -145,8 +147,6 @@ final class RbinderPatcher {
                 return "(Ljava/util/concurrent/ForkJoinTask;)Z";
             case "tryFire":
                 return "(Ljava/util/concurrent/CompletableFuture$Completion;I)Ljava/util/concurrent/CompletableFuture;";
-            case "clear":
-                return "()V";
             default:
                 return "(Ljava/lang/Object;)V";
         }
@@ -193,40 +193,65 @@ final class RbinderPatcher {
     private byte[] code(String name, String descriptor, boolean isStatic) throws IOException {
         int start = in.position(), stack = u2(), locals = u2(), length = in.getInt(), at = in.position();
         byte[] code = java.util.Arrays.copyOfRange(from, at, at + length);
-        byte[] prefix = null;
-        int place = name.equals("<init>") ? afterSuper(code) : 0;
+        Insertions insertions = new Insertions(code, name.equals("<init>") ? afterSuper(code) : 0);
         boolean touched = false;
-        for (String[] rule : rules) {
-            if (!fits(rule[1], name))
-                continue;
-            if (rule[2].equals("call"))
+        for (String[] rule : rules)
+            if (fits(rule[1], name) && rule[2].equals("call"))
                 touched |= redirect(code, rule[3], rule[4]);
-            else if (prefix == null && place >= 0)
-                prefix = prefix(rule[3], local(descriptor, isStatic, Integer.parseInt(rule[4])));
-        }
-        if (prefix == null && !touched)
+            else if (fits(rule[1], name) && !rule[2].equals("result"))
+                atEntry(insertions, rule, local(descriptor, isStatic, rule[rule.length - 1]));
+        for (String[] rule : rules)
+            if (fits(rule[1], name))
+                atReturns(insertions, rule, local(descriptor, isStatic, rule[rule.length - 1]));
+        if (!touched && insertions.isEmpty())
             return null;
         ByteArrayOutputStream body = new ByteArrayOutputStream();
         DataOutputStream out = new DataOutputStream(body);
-        out.writeShort(Math.max(stack, 1));
+        out.writeShort(stack + 1);
         out.writeShort(locals);
-        out.writeInt(length + (prefix == null ? 0 : PREFIX));
-        if (prefix != null) {
-            out.write(code, 0, place);
-            out.write(prefix);
-        }
-        out.write(code, prefix == null ? 0 : place, length - (prefix == null ? 0 : place));
+        byte[] made = insertions.applied();
+        if (made.length > 0xffff)
+            return null;
+        out.writeInt(made.length);
+        out.write(made);
         in.position(at + length);
-        if (prefix == null)
+        if (insertions.isEmpty())
             out.write(from, in.position(), start + in.getInt(start - 4) - in.position());
         else
-            new Shifted(place).rest(out);
-        return length + PREFIX < 0xffff ? body.toByteArray() : null;
+            new Moved(insertions).rest(out);
+        return body.toByteArray();
+    }
+
+    private void atEntry(Insertions insertions, String[] rule, int local) throws IOException {
+        if (local >= 0 && local < 256)
+            insertions.atEntry(call(rule[2].equals("during") ? "enter" : rule[3], ALOAD, local));
+    }
+
+    private void atReturns(Insertions insertions, String[] rule, int local) throws IOException {
+        if (rule[2].equals("result"))
+            insertions.atReturns(call(rule[3], DUP, -1), ARETURN, ARETURN);
+        else if (rule[2].equals("during") && local >= 0 && local < 256)
+            insertions.atReturns(call("leave", ALOAD, local), IRETURN, RETURN);
+    }
+
+    /** A call of a function, a multiple of four bytes: of what `load` puts on the stack. */
+    private byte[] call(String function, int load, int local) throws IOException {
+        int size = load == DUP ? 4 : 8, at = 0, index = function(function);
+        byte[] call = new byte[size];
+        call[at++] = (byte) load;
+        if (load == ALOAD)
+            call[at++] = (byte) local;
+        call[at++] = (byte) INVOKESTATIC;
+        call[at++] = (byte) (index >> 8);
+        call[at] = (byte) index;
+        return call;
     }
 
     /** Which local holds the Nth object of the parameters; -1: there is none. */
-    private static int local(String descriptor, boolean isStatic, int wanted) {
-        int local = isStatic ? 0 : 1;
+    private static int local(String descriptor, boolean isStatic, String number) {
+        int local = isStatic ? 0 : 1, wanted = "012".indexOf(number);
+        if (wanted < 0)
+            return -1;
         if (wanted == 0)
             return isStatic ? -1 : 0;
         for (int at = 1; descriptor.charAt(at) != ')'; at++) {
@@ -241,22 +266,6 @@ final class RbinderPatcher {
             local += !object && "JD".indexOf(descriptor.charAt(at)) >= 0 ? 2 : 1;
         }
         return -1;
-    }
-
-    private byte[] prefix(String function, int local) throws IOException {
-        if (local < 0 || local > 255)
-            return null;
-        byte[] prefix = new byte[PREFIX];
-        int at = 0;
-        if (!function.equals("clear")) {
-            prefix[at++] = (byte) ALOAD;
-            prefix[at++] = (byte) local;
-        }
-        int index = function(function);
-        prefix[at++] = (byte) INVOKESTATIC;
-        prefix[at++] = (byte) (index >> 8);
-        prefix[at] = (byte) index;
-        return prefix;
     }
 
     // -- instructions
@@ -293,6 +302,105 @@ final class RbinderPatcher {
         return operands + 12 + 4 * (view.getInt(operands + 8) - view.getInt(operands + 4) + 1) - at;
     }
 
+    // -- putting instructions in
+
+    /** What is put in before which instructions of a method. */
+    private static final class Insertions {
+        private final byte[] code;
+        private final int entry; /* where the method begins: in a constructor, where `this` is one */
+        private final java.util.TreeMap<Integer, byte[]> all = new java.util.TreeMap<>();
+        private int entrySize;
+
+        Insertions(byte[] code, int entry) {
+            this.code = code;
+            this.entry = entry;
+        }
+
+        boolean isEmpty() {
+            return all.isEmpty();
+        }
+
+        void atEntry(byte[] call) {
+            if (entry < 0)
+                return;
+            byte[] before = all.get(entry);
+            all.put(entry, before == null ? call : joined(before, call));
+            entrySize += call.length;
+        }
+
+        void atReturns(byte[] call, int first, int last) {
+            for (int at = 0; at < code.length; at += length(code, at)) {
+                int operation = code[at] & 0xff;
+                byte[] before = all.get(at);
+                if (operation >= first && operation <= last)
+                    all.put(at, before == null ? call : joined(before, call));
+            }
+        }
+
+        private static byte[] joined(byte[] one, byte[] other) {
+            byte[] both = java.util.Arrays.copyOf(one, one.length + other.length);
+            System.arraycopy(other, 0, both, one.length, other.length);
+            return both;
+        }
+
+        /** Where what is put in before an instruction begins, or the instruction itself. */
+        int start(int at) {
+            int moved = at;
+            for (byte[] call : all.headMap(at).values())
+                moved += call.length;
+            return moved;
+        }
+
+        /** Where the instruction is. */
+        int instruction(int at) {
+            byte[] call = all.get(at);
+            return start(at) + (call == null ? 0 : call.length);
+        }
+
+        /** Where a branch to the instruction leads: a method begins once, but returns in many ways. */
+        int target(int at) {
+            return start(at) + (at == entry ? entrySize : 0);
+        }
+
+        byte[] applied() {
+            if (all.isEmpty())
+                return code;
+            ByteArrayOutputStream out = new ByteArrayOutputStream(code.length + 64);
+            for (int at = 0, size; at < code.length; at += size) {
+                size = length(code, at);
+                byte[] call = all.getOrDefault(at, new byte[0]);
+                out.write(call, 0, call.length);
+                byte[] instruction = java.util.Arrays.copyOfRange(code, at, at + size);
+                branch(instruction, at);
+                out.write(instruction, 0, size);
+            }
+            return out.toByteArray();
+        }
+
+        private void branch(byte[] instruction, int at) {
+            int operation = instruction[0] & 0xff;
+            ByteBuffer view = ByteBuffer.wrap(instruction);
+            if (operation >= 0x99 && operation <= 0xa8 || operation == 0xc6 || operation == 0xc7) {
+                int distance = target(at + view.getShort(1)) - instruction(at);
+                if (distance != (short) distance)
+                    throw new IllegalStateException();
+                view.putShort(1, (short) distance);
+            } else if (operation == GOTO_W || operation == JSR_W) {
+                far(view, 1, at);
+            } else if (operation == TABLESWITCH || operation == LOOKUPSWITCH) {
+                int operands = (at & ~3) + 4 - at;
+                far(view, operands, at);
+                int step = operation == TABLESWITCH ? 4 : 8;
+                for (int i = operands + 12; i < instruction.length; i += step)
+                    far(view, i, at);
+            }
+        }
+
+        private void far(ByteBuffer view, int place, int at) {
+            view.putInt(place, target(at + view.getInt(place)) - instruction(at));
+        }
+    }
+
     /** Where `this` is initialised: no branch crosses that place. -1: it isn't found. */
     private int afterSuper(byte[] code) {
         for (int at = 0; at < code.length; at += length(code, at)) {
@@ -305,27 +413,22 @@ final class RbinderPatcher {
         return -1;
     }
 
-    // -- what counts in bytes of code: it moves if it lies behind the place where PREFIX bytes were put in
+    // -- what tells of places in the code
 
-    private final class Shifted {
-        private final int place;
+    private final class Moved {
+        private final Insertions insertions;
 
-        Shifted(int place) {
-            this.place = place;
-        }
-
-        private int moved(int at) {
-            return at < place || at == 0 ? at : at + PREFIX;
+        Moved(Insertions insertions) {
+            this.insertions = insertions;
         }
 
         void rest(DataOutputStream out) throws IOException {
             int handlers = u2();
             out.writeShort(handlers);
             for (; handlers > 0; handlers--) {
-                for (int i = 0; i < 3; i++) {
-                    int at = u2();
-                    out.writeShort(at < place ? at : at + PREFIX);
-                }
+                out.writeShort(insertions.target(u2()));
+                out.writeShort(insertions.start(u2()));
+                out.writeShort(insertions.target(u2()));
                 out.writeShort(u2());
             }
             int attributes = u2(), kept = 0;
@@ -367,7 +470,7 @@ final class RbinderPatcher {
             int count = u2();
             to.writeShort(count);
             for (; count > 0; count--) {
-                to.writeShort(moved(u2()));
+                to.writeShort(insertions.start(u2()));
                 to.writeShort(u2());
             }
         }
@@ -376,44 +479,47 @@ final class RbinderPatcher {
             int count = u2();
             to.writeShort(count);
             for (; count > 0; count--) {
-                int at = u2(), length = u2(), end = at + length;
-                to.writeShort(moved(at));
-                to.writeShort((end < place ? end : end + PREFIX) - moved(at));
+                int at = u2(), start = insertions.start(at), end = insertions.start(at + u2());
+                to.writeShort(start);
+                to.writeShort(end - start);
                 for (int i = 0; i < 3; i++)
                     to.writeShort(u2());
             }
         }
 
-        /** A frame says how far it is from the one before: the first behind the place has moved away from it. */
+        /** A frame says how far it is from the one before. */
         private void frames(DataOutputStream to) throws IOException {
-            int count = u2(), at = -1;
-            boolean behind = false;
+            int count = u2(), at = -1, moved = -1;
             to.writeShort(count);
-            for (int left = count; left > 0; left--) {
-                int type = u1(), delta = type < 64 ? type : type < 128 ? type - 64 : u2();
-                at += delta + 1;
-                int more = !behind && at >= place ? PREFIX : 0;
-                behind |= more > 0;
+            for (; count > 0; count--) {
+                int type = u1();
+                at += 1 + (type < 64 ? type : type < 128 ? type - 64 : u2());
+                int offset = insertions.target(at) - moved - 1;
+                moved = insertions.target(at);
                 if (type < 64) {
-                    same(to, type + more, 251, 0);
+                    same(to, offset, 251, 0);
                 } else if (type < 128) {
-                    same(to, delta + more, 247, 64);
+                    same(to, offset, 247, 64);
                     types(to, 1);
                 } else {
                     to.writeByte(type);
-                    to.writeShort(delta + more);
-                    if (type == 247)
-                        types(to, 1);
-                    else if (type > 251 && type < 255)
-                        types(to, type - 251);
-                    else if (type == 255)
-                        for (int part = 0; part < 2; part++) {
-                            int types = u2();
-                            to.writeShort(types);
-                            types(to, types);
-                        }
+                    to.writeShort(offset);
+                    rest(to, type);
                 }
             }
+        }
+
+        private void rest(DataOutputStream to, int type) throws IOException {
+            if (type == 247)
+                types(to, 1);
+            else if (type > 251 && type < 255)
+                types(to, type - 251);
+            else if (type == 255)
+                for (int part = 0; part < 2; part++) {
+                    int types = u2();
+                    to.writeShort(types);
+                    types(to, types);
+                }
         }
 
         private void same(DataOutputStream to, int offset, int extended, int base) throws IOException {
@@ -431,10 +537,8 @@ final class RbinderPatcher {
                 to.writeByte(tag);
                 if (tag == 7)
                     to.writeShort(u2());
-                else if (tag == 8) { /* not yet initialised: made by the instruction there */
-                    int at = u2();
-                    to.writeShort(at < place ? at : at + PREFIX);
-                }
+                else if (tag == 8) /* not yet initialised: made by the instruction there */
+                    to.writeShort(insertions.instruction(u2()));
             }
         }
     }

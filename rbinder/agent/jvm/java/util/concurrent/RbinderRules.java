@@ -3,7 +3,9 @@ package java.util.concurrent;
 
 final class RbinderRules {
     /* CLASS METHOD note FUNCTION N: at the beginning of METHOD, FUNCTION is told of its Nth parameter that is an object (0:
-     * `this`). CLASS METHOD call NAME FUNCTION: in METHOD, calls of NAME become calls of FUNCTION. A '*' ends a prefix. */
+     * `this`). CLASS METHOD during N: until it returns its thread works for what that object was remembered for. CLASS
+     * METHOD result FUNCTION: FUNCTION is told of the object that METHOD returns. CLASS METHOD call NAME FUNCTION: in METHOD,
+     * calls of NAME become calls of FUNCTION. A '*' ends a prefix. */
     private static final String[] RULES = {
         "java/util/concurrent/ThreadPoolExecutor execute note capture 1",
         "java/util/concurrent/ThreadPoolExecutor runWorker call run run",
@@ -29,7 +31,41 @@ final class RbinderRules {
         "sun/nio/ch/SocketChannelImpl finishConnect note resume 0",
         "jdk/internal/net/http/HttpClientImpl$SelectorManager run note clear 0",
         "jdk/internal/net/http/Http1Exchange$Http1Publisher$WriteTask <init> note remember 0",
-        "jdk/internal/net/http/Http1Exchange$Http1Publisher$WriteTask run note resume 0",
+        "jdk/internal/net/http/Http1Exchange$Http1Publisher$WriteTask run during 0",
+
+        /* Servers' own pools. A connection of Jetty's is queued again and again. */
+        "org/apache/tomcat/util/threads/ThreadPoolExecutor executeInternal note capture 1",
+        "org/apache/tomcat/util/threads/ThreadPoolExecutor runWorker call run run",
+        "org/eclipse/jetty/util/thread/QueuedThreadPool execute note hand 1",
+        "org/eclipse/jetty/util/thread/QueuedThreadPool runJob call run run",
+        "org/eclipse/jetty/util/thread/ReservedThreadExecutor tryExecute note hand 1",
+        "org/eclipse/jetty/util/thread/ReservedThreadExecutor$ReservedThread run call run run",
+        "org/eclipse/jetty/util/thread/strategy/AdaptiveExecutionStrategy runTask call run run",
+        "org/eclipse/jetty/util/thread/strategy/EatWhatYouKill runTask call run run",
+
+        /* Clients that queue requests, and send each from whatever thread has a connection for it. */
+        "org/eclipse/jetty/client/transport/HttpExchange <init> note remember 0",
+        "org/eclipse/jetty/client/transport/HttpSender send during 1",
+        "org/eclipse/jetty/client/HttpExchange <init> note remember 0",
+        "org/eclipse/jetty/client/HttpSender send during 1",
+        "okhttp3/internal/connection/RealCall$AsyncCall <init> note remember 0",
+        "okhttp3/internal/connection/RealCall$AsyncCall run during 0",
+        "okhttp3/RealCall$AsyncCall <init> note remember 0",
+        "okhttp3/RealCall$AsyncCall execute during 0",
+        "org/apache/http/concurrent/BasicFuture <init> note remember 0",
+        "org/apache/http/concurrent/BasicFuture completed during 0",
+        "org/apache/http/impl/nio/client/DefaultClientExchangeHandlerImpl <init> note remember 0",
+        "org/apache/http/impl/nio/client/DefaultClientExchangeHandlerImpl generateRequest note resume 0",
+        "org/apache/http/impl/nio/client/MinimalClientExchangeHandlerImpl <init> note remember 0",
+        "org/apache/http/impl/nio/client/MinimalClientExchangeHandlerImpl generateRequest note resume 0",
+        "org/apache/http/impl/nio/DefaultNHttpClientConnection submitRequest note remember 0",
+        "org/apache/http/impl/nio/DefaultNHttpClientConnection produceOutput during 0",
+        "org/apache/hc/core5/concurrent/BasicFuture <init> note remember 0",
+        "org/apache/hc/core5/concurrent/BasicFuture completed during 0",
+        "org/apache/hc/core5/http/nio/command/RequestExecutionCommand <init> note remember 0",
+        "org/apache/hc/core5/http/impl/nio/ClientHttp1StreamDuplexer execute during 1",
+        "org/apache/hc/core5/http/impl/nio/ClientHttp1StreamDuplexer execute note hand 0",
+        "org/apache/hc/core5/http/impl/nio/AbstractHttp1StreamDuplexer onOutput during 0",
     };
 
     private RbinderRules() {}

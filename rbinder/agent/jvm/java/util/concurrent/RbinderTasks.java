@@ -19,6 +19,20 @@ public final class RbinderTasks {
     /** What one thread works for. */
     private static final class State {
         long task;
+        Inside inside; /* the innermost */
+    }
+
+    /** A method in which a thread works for something else than before. */
+    private static final class Inside {
+        final Object object;
+        final long before;
+        final Inside outer;
+
+        Inside(Object object, long before, Inside outer) {
+            this.object = object;
+            this.before = before;
+            this.outer = outer;
+        }
     }
 
     private static final ThreadLocal<State> STATES = new ThreadLocal<>();
@@ -81,7 +95,8 @@ public final class RbinderTasks {
 
     /** A request's head was about to be sent by this thread: for which task? */
     static long current() {
-        return used ? state().task : NONE;
+        long task = used ? state().task : NONE;
+        return task == UNKNOWN ? NONE : task;
     }
 
     /** This thread has read from a connection what belongs to the task. */
@@ -129,6 +144,18 @@ public final class RbinderTasks {
             put(object, task, 0);
     }
 
+    /** An object is queued that stands for one piece of work after the other. */
+    @Hidden
+    public static void hand(Object object) {
+        if (!used || object == null)
+            return;
+        long task = state().task;
+        if (task != NONE)
+            put(object, task, 0);
+        else if (!CARRIED.isEmpty())
+            CARRIED.remove(new Asked(object));
+    }
+
     /** An object is queued that may be queued again before it has run: then nobody knows which time is whose. */
     @Hidden
     public static void capture(Object object) {
@@ -139,6 +166,8 @@ public final class RbinderTasks {
             return;
         Carried carried = find(object);
         int times = carried == null ? 0 : carried.times;
+        if (carried != null && times == 0) /* it is remembered what it stands for, whoever queues it */
+            return;
         if (times > 0 && carried.task != task)
             put(object, UNKNOWN, times + 1);
         else if (task != NONE)
@@ -151,7 +180,7 @@ public final class RbinderTasks {
             return NONE;
         if (carried.times > 1)
             put(object, carried.task, carried.times - 1);
-        else
+        else if (carried.times == 1)
             CARRIED.remove(carried);
         return carried.task;
     }
@@ -169,9 +198,35 @@ public final class RbinderTasks {
 
     /** This thread has done what it had to do; what it does next is for somebody else. */
     @Hidden
-    public static void clear() {
+    public static void clear(Object object) {
         if (used)
             state().task = NONE;
+    }
+
+    /** Until `leave` this thread works for what an object was remembered for. */
+    @Hidden
+    public static void enter(Object object) {
+        Carried carried = used && object != null ? find(object) : null;
+        if (carried == null)
+            return;
+        State state = state();
+        state.inside = new Inside(object, state.task, state.inside);
+        state.task = carried.task;
+    }
+
+    /** Leaves as well what was left by an exception. */
+    @Hidden
+    public static void leave(Object object) {
+        State state = used && object != null ? state() : null;
+        if (state == null || state.inside == null)
+            return;
+        Inside inside = state.inside;
+        while (inside != null && inside.object != object)
+            inside = inside.outer;
+        if (inside == null)
+            return;
+        state.task = inside.before;
+        state.inside = inside.outer;
     }
 
     /** A worker runs what was queued. */
@@ -183,6 +238,7 @@ public final class RbinderTasks {
         }
         State state = state();
         state.task = take(work);
+        state.inside = null;
         try {
             work.run();
         } finally {
