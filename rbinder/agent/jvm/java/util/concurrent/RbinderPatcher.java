@@ -159,9 +159,10 @@ final class RbinderPatcher {
 
     // -- methods
 
-    private static boolean fits(String pattern, String name) {
-        int last = pattern.length() - 1;
-        return pattern.charAt(last) == '*' ? name.startsWith(pattern.substring(0, last)) : pattern.equals(name);
+    /** Whether a rule is for a method; its pattern is a name, or the beginning of a name and descriptor. */
+    private static boolean fits(String[] rule, String name, String descriptor) {
+        int last = rule[1].length() - 1;
+        return rule[1].charAt(last) == '*' ? (name + descriptor).startsWith(rule[1].substring(0, last)) : rule[1].equals(name);
     }
 
     private void method(DataOutputStream out) throws IOException {
@@ -176,7 +177,7 @@ final class RbinderPatcher {
             int size = in.getInt(), end = in.position() + size;
             boolean any = false;
             for (String[] rule : rules)
-                any |= fits(rule[1], name);
+                any |= fits(rule, name, descriptor);
             byte[] body = code && any ? code(name, descriptor, isStatic) : null;
             if (body == null) {
                 out.write(from, at, end - at);
@@ -196,12 +197,12 @@ final class RbinderPatcher {
         Insertions insertions = new Insertions(code, name.equals("<init>") ? afterSuper(code) : 0);
         boolean touched = false;
         for (String[] rule : rules)
-            if (fits(rule[1], name) && rule[2].equals("call"))
+            if (fits(rule, name, descriptor) && rule[2].equals("call"))
                 touched |= redirect(code, rule[3], rule[4]);
-            else if (fits(rule[1], name) && !rule[2].equals("result"))
+            else if (fits(rule, name, descriptor) && !rule[2].equals("result"))
                 atEntry(insertions, rule, local(descriptor, isStatic, rule[rule.length - 1]));
         for (String[] rule : rules)
-            if (fits(rule[1], name))
+            if (fits(rule, name, descriptor))
                 atReturns(insertions, rule, local(descriptor, isStatic, rule[rule.length - 1]));
         if (!touched && insertions.isEmpty())
             return null;

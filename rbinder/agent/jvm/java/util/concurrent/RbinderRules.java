@@ -66,6 +66,20 @@ final class RbinderRules {
         "org/apache/hc/core5/http/impl/nio/ClientHttp1StreamDuplexer execute during 1",
         "org/apache/hc/core5/http/impl/nio/ClientHttp1StreamDuplexer execute note hand 0",
         "org/apache/hc/core5/http/impl/nio/AbstractHttp1StreamDuplexer onOutput during 0",
+
+        /* Netty's loops: a channel's event is for nobody until something is read. Reactor's client, whose pool may let it wait. */
+        "io/netty/util/concurrent/SingleThreadEventExecutor addTask note capture 1",
+        "io/netty/util/concurrent/AbstractScheduledEventExecutor schedule(Lio/netty/util/concurrent/ScheduledFutureTask;* note remember 1",
+        "io/netty/util/concurrent/AbstractEventExecutor runTask call run run",
+        "io/netty/util/concurrent/AbstractEventExecutor safeExecute call run run",
+        "io/netty/channel/nio/NioEventLoop processSelectedKey note clear 1",
+        "io/netty/channel/nio/NioIoHandler processSelectedKey note clear 1",
+        "io/netty/channel/epoll/AbstractEpollChannel$AbstractEpollUnsafe connect note remember 0",
+        "io/netty/channel/epoll/AbstractEpollChannel$AbstractEpollUnsafe epollOutReady note clear 0",
+        "io/netty/channel/epoll/AbstractEpollChannel$AbstractEpollUnsafe finishConnect note resume 0",
+        "io/netty/channel/epoll/AbstractEpollStreamChannel$EpollStreamUnsafe epollInReady note clear 0",
+        "reactor/netty/http/client/HttpClientConnect$HttpIOHandlerObserver <init> note remember 0",
+        "reactor/netty/http/client/HttpClientConnect$HttpIOHandlerObserver onStateChange during 0",
     };
 
     private RbinderRules() {}
