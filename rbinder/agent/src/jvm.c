@@ -183,11 +183,11 @@ static bool change_loaded(interface jni, struct loaded *loaded) {
     if (SET_CALLBACKS(jvm.jvmti, &callbacks, sizeof callbacks) != 0 ||
         SET_EVENT(jvm.jvmti, JVMTI_ENABLE, CLASS_FILE_LOAD_HOOK) != 0)
         return false;
-    for (int i = 0; i < loaded->count; i++) { /* one that can't be changed shall not keep the others from it */
+    if (RETRANSFORM(jvm.jvmti, loaded->count, loaded->found) == 0)
+        return true;
+    for (int i = 0; i < loaded->count; i++) /* one that can't be changed shall not keep the others from it */
         RETRANSFORM(jvm.jvmti, 1, &loaded->found[i]);
-        thrown(jni);
-        DELETE_REFERENCE(jni, loaded->found[i]);
-    }
+    thrown(jni);
     return true;
 }
 

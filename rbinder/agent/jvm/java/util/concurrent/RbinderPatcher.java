@@ -13,7 +13,7 @@ import java.nio.charset.StandardCharsets;
 
 final class RbinderPatcher {
     private static final String TASKS = "java/util/concurrent/RbinderTasks";
-    private static final int ALOAD = 0x19, DUP = 0x59, IRETURN = 0xac, ARETURN = 0xb0, RETURN = 0xb1;
+    private static final int ALOAD = 0x19, ALOAD_0 = 0x2a, DUP = 0x59, IRETURN = 0xac, ARETURN = 0xb0, RETURN = 0xb1;
     private static final int GOTO_W = 0xc8, JSR_W = 0xc9;
     private static final int INVOKEVIRTUAL = 0xb6, INVOKESPECIAL = 0xb7, INVOKESTATIC = 0xb8, INVOKEINTERFACE = 0xb9;
     private static final int TABLESWITCH = 0xaa, LOOKUPSWITCH = 0xab, WIDE = 0xc4, IINC = 0x84;
@@ -147,6 +147,8 @@ final class RbinderPatcher {
                 return "(Ljava/util/concurrent/ForkJoinTask;)Z";
             case "tryFire":
                 return "(Ljava/util/concurrent/CompletableFuture$Completion;I)Ljava/util/concurrent/CompletableFuture;";
+            case "taken":
+                return "(Ljava/lang/Object;Ljava/lang/Object;)V";
             default:
                 return "(Ljava/lang/Object;)V";
         }
@@ -208,7 +210,7 @@ final class RbinderPatcher {
             return null;
         ByteArrayOutputStream body = new ByteArrayOutputStream();
         DataOutputStream out = new DataOutputStream(body);
-        out.writeShort(stack + 1);
+        out.writeShort(stack + 2);
         out.writeShort(locals);
         byte[] made = insertions.applied();
         if (made.length > 0xffff)
@@ -230,18 +232,17 @@ final class RbinderPatcher {
 
     private void atReturns(Insertions insertions, String[] rule, int local) throws IOException {
         if (rule[2].equals("result"))
-            insertions.atReturns(call(rule[3], DUP, -1), ARETURN, ARETURN);
+            insertions.atReturns(call(rule[3], DUP, 0), ARETURN, ARETURN);
         else if (rule[2].equals("during") && local >= 0 && local < 256)
             insertions.atReturns(call("leave", ALOAD, local), IRETURN, RETURN);
     }
 
-    /** A call of a function, a multiple of four bytes: of what `load` puts on the stack. */
+    /** A call of a function, a multiple of four bytes: of a local, or of what is on the stack and `this`. */
     private byte[] call(String function, int load, int local) throws IOException {
-        int size = load == DUP ? 4 : 8, at = 0, index = function(function);
-        byte[] call = new byte[size];
+        int at = 0, index = function(function);
+        byte[] call = new byte[8];
         call[at++] = (byte) load;
-        if (load == ALOAD)
-            call[at++] = (byte) local;
+        call[at++] = (byte) (load == DUP ? ALOAD_0 : local);
         call[at++] = (byte) INVOKESTATIC;
         call[at++] = (byte) (index >> 8);
         call[at] = (byte) index;

@@ -20,6 +20,9 @@ public final class RbinderTasks {
     private static final class State {
         long task;
         Inside inside; /* the innermost */
+        boolean inherited; /* from who started the thread */
+        boolean managed; /* by a pool that is known: it is told of each piece of its work */
+        Object queue; /* where its work comes from, if nobody else is known to give it any */
     }
 
     /** A method in which a thread works for something else than before. */
@@ -102,7 +105,12 @@ public final class RbinderTasks {
     /** This thread has read from a connection what belongs to the task. */
     static void read(long task) {
         used = true;
-        state().task = task;
+        State state = state();
+        if (state.task == task)
+            return;
+        state.task = task;
+        state.queue = null;
+        state.inherited = false;
     }
 
     private static State state() {
@@ -116,6 +124,7 @@ public final class RbinderTasks {
         Thread thread = Thread.currentThread();
         Carried carried = thread instanceof ForkJoinWorkerThread ? null : find(thread);
         state.task = carried == null ? NONE : carried.task;
+        state.inherited = carried != null;
         STATES.set(state);
         return state;
     }
@@ -185,6 +194,26 @@ public final class RbinderTasks {
         return carried.task;
     }
 
+    /** A thread that works for nobody takes something from a queue: that is its work, and so is what it takes there later.
+     * Not what others take: they may fetch a tool. */
+    @Hidden
+    public static void taken(Object object, Object queue) {
+        if (!used || object == null)
+            return;
+        State state = state();
+        long task = take(object);
+        if (state.queue == queue) {
+            state.task = task;
+        } else if (state.queue == null && !state.managed && (state.task == NONE || state.inherited)) {
+            if (state.inherited && state.task != task)
+                state.task = NONE; /* a tool, or another's work */
+            else if (task != NONE)
+                state.queue = queue;
+            state.task = state.queue == queue ? task : state.task;
+            state.inherited &= state.task != NONE;
+        }
+    }
+
     // -- working
 
     /** This thread goes on with what an object was remembered for, or with nothing. */
@@ -239,6 +268,7 @@ public final class RbinderTasks {
         State state = state();
         state.task = take(work);
         state.inside = null;
+        state.managed = true;
         try {
             work.run();
         } finally {
