@@ -142,12 +142,15 @@ final class RbinderPatcher {
     private static String descriptor(String function) {
         switch (function) {
             case "run":
+            case "start":
                 return "(Ljava/lang/Runnable;)V";
             case "exec":
                 return "(Ljava/util/concurrent/ForkJoinTask;)Z";
             case "tryFire":
                 return "(Ljava/util/concurrent/CompletableFuture$Completion;I)Ljava/util/concurrent/CompletableFuture;";
             case "taken":
+            case "given":
+            case "next":
                 return "(Ljava/lang/Object;Ljava/lang/Object;)V";
             default:
                 return "(Ljava/lang/Object;)V";

@@ -214,6 +214,25 @@ public final class RbinderTasks {
         }
     }
 
+    /** A pool has given this thread something to do. */
+    @Hidden
+    public static void given(Object object, Object pool) {
+        if (!used || object == null)
+            return;
+        State state = state();
+        state.task = take(object);
+        state.managed = true;
+    }
+
+    /** What a timer fires next; others look at it as well. */
+    @Hidden
+    public static void next(Object task, Object queue) {
+        if (!used || task == null || !Thread.currentThread().getClass().getName().equals("java.util.TimerThread"))
+            return;
+        Carried carried = find(task);
+        state().task = carried == null ? NONE : carried.task;
+    }
+
     // -- working
 
     /** This thread goes on with what an object was remembered for, or with nothing. */
@@ -273,6 +292,21 @@ public final class RbinderTasks {
             work.run();
         } finally {
             state.task = NONE;
+        }
+    }
+
+    /** A new thread of a pool's does first what it was made for; later on it is given what it does. */
+    @Hidden
+    public static void start(Runnable work) {
+        Carried carried = used ? find(work) : null;
+        if (carried == null) {
+            try {
+                work.run();
+            } finally {
+                clear(null);
+            }
+        } else {
+            run(work);
         }
     }
 
