@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attribution import node
+from attribution import java, node
 from attribution.rows import Row
 
 
 def small() -> list[Row]:
     """Those that run in the tests: what the system's packages and the test extra bring is enough."""
-    return [*node.system_rows()]
+    return [*node.system_rows(), *java.system_rows()]
 
 
 def full(directory: Path) -> list[Row]:
