@@ -15,4 +15,4 @@ def small() -> list[Row]:
 
 def full(directory: Path) -> list[Row]:
     """All of them; what has to be installed or built is put into `directory`."""
-    return [*node.rows(directory / "node")]
+    return [*node.rows(directory / "node"), *java.rows(directory / "java")]

@@ -38,3 +38,68 @@ def _own_rows(java: str, label: str, *front: str, virtual: bool) -> list[Row]:
 def system_rows() -> list[Row]:
     """With the Java that is installed, and nothing but what it brings."""
     return _own_rows(_java(), "Java", str(TARGETS / "ShapesJava.java"), virtual=False)
+
+
+# -- what Maven has
+
+VERSIONS = {
+    "libraries": (
+        "com.squareup.okhttp3:okhttp:4.12.0",
+        "org.apache.httpcomponents:httpasyncclient:4.1.5",
+        "org.apache.httpcomponents.client5:httpclient5:5.4.3",
+        "org.eclipse.jetty:jetty-client:12.0.19",
+        "org.eclipse.jetty.ee10:jetty-ee10-servlet:12.0.19",
+        "org.apache.tomcat.embed:tomcat-embed-core:10.1.40",
+        "org.slf4j:slf4j-nop:2.0.16",
+    ),
+    "spring": (
+        "org.springframework.boot:spring-boot-starter-web:3.4.5",
+        "org.springframework.boot:spring-boot-starter-webflux:3.4.5",
+    ),
+}
+_FRONTS = {"libraries": "ShapesLibraries", "spring": "ShapesSpring"}
+_LIBRARIES = ("okhttp", "okhttp-async", "apache4", "apache4-async", "apache5", "apache5-async", "jetty")
+
+
+def rows(directory: Path) -> list[Row]:
+    """All of them; what Maven has is put into `directory`. Raises OSError and subprocess.SubprocessError."""
+    paths = {name: _build(name, directory / name) for name in VERSIONS}
+    java = _java()
+    found = system_rows()
+    for server in ("tomcat", "tomcat-async", "jetty", "jetty-async"):
+        found.append(_row(java, f"Java, {server}", "-cp", paths["libraries"], _FRONTS["libraries"], server, "PORT", "url"))
+    for client in _LIBRARIES:
+        name = f"Java, tomcat, client {client}"
+        found.append(_row(java, name, "-cp", paths["libraries"], _FRONTS["libraries"], "tomcat-async", "PORT", client))
+    for kind, name in {"servlet": "Spring MVC, RestClient", "reactive": "Spring WebFlux, WebClient"}.items():
+        found.append(_row(java, f"Java, {name}", "-cp", paths["spring"], _FRONTS["spring"], kind, "PORT"))
+    return found
+
+
+def _build(name: str, directory: Path) -> str:
+    """The class path of a front with its libraries."""
+    jars, classes = directory / "jars", directory / "classes"
+    if not classes.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "pom.xml").write_text(_project(name))
+        command = ["mvn", "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
+        subprocess.run(command, cwd=directory, check=True, timeout=1200)
+        sources = [str(TARGETS / f"{front}.java") for front in ("ShapesJava", _FRONTS[name])]
+        made = directory / "made"
+        subprocess.run(["javac", "-parameters", "-cp", f"{jars}/*", "-d", str(made), *sources], check=True, timeout=600)
+        made.rename(classes)
+    return f"{classes}{os.pathsep}{jars}/*"
+
+
+def _project(name: str) -> str:
+    dependencies = "".join(
+        "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>".format(
+            *version.split(":")
+        )
+        for version in VERSIONS[name]
+    )
+    return (
+        '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
+        f"<groupId>fronts</groupId><artifactId>{name}</artifactId><version>1</version>"
+        f"<dependencies>{dependencies}</dependencies></project>"
+    )
