@@ -63,16 +63,15 @@ _LIBRARIES = ("okhttp", "okhttp-async", "apache4", "apache4-async", "apache5", "
 
 def rows(directory: Path) -> list[Row]:
     """All of them; what Maven has is put into `directory`. Raises OSError and subprocess.SubprocessError."""
-    paths = {name: _build(name, directory / name) for name in VERSIONS}
     java = _java()
+    libraries, spring = (("-cp", _build(name, directory / name), _FRONTS[name]) for name in VERSIONS)
     found = system_rows()
     for server in ("tomcat", "tomcat-async", "jetty", "jetty-async"):
-        found.append(_row(java, f"Java, {server}", "-cp", paths["libraries"], _FRONTS["libraries"], server, "PORT", "url"))
+        found.append(_row(java, f"Java, {server}", *libraries, server, "PORT", "url"))
     for client in _LIBRARIES:
-        name = f"Java, tomcat, client {client}"
-        found.append(_row(java, name, "-cp", paths["libraries"], _FRONTS["libraries"], "tomcat-async", "PORT", client))
+        found.append(_row(java, f"Java, tomcat, client {client}", *libraries, "tomcat-async", "PORT", client))
     for kind, name in {"servlet": "Spring MVC, RestClient", "reactive": "Spring WebFlux, WebClient"}.items():
-        found.append(_row(java, f"Java, {name}", "-cp", paths["spring"], _FRONTS["spring"], kind, "PORT"))
+        found.append(_row(java, f"Java, {name}", *spring, kind, "PORT"))
     return found
 
 
