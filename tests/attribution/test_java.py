@@ -59,7 +59,7 @@ def test_little_memory(classes: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words, options",
+    ("words", "options"),
     [(("ShapesJava",), ("--no-runtime-hooks",)), (("io.opentelemetry.sdk.trace.SdkTracerProvider",), ())],
     ids=["not wanted", "traced"],
 )

@@ -150,7 +150,8 @@ struct loaded {
 };
 
 static bool is_tracer(const char *signature) {
-    return begins(signature, "Lio/opentelemetry/javaagent/") || begins(signature, "Lio/opentelemetry/sdk/trace/SdkTracerProvider;");
+    return begins(signature, "Lio/opentelemetry/javaagent/") ||
+           begins(signature, "Lio/opentelemetry/sdk/trace/SdkTracerProvider;");
 }
 
 static void look_at(object type, struct loaded *loaded) {
