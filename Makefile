@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml setup.py scripts/bootstrap
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
-$(AGENT): $(STAMP) $(wildcard rbinder/agent/src/*) rbinder/agent/build.py
+$(AGENT): $(STAMP) $(wildcard rbinder/agent/src/* rbinder/agent/jvm/*/*/*/*.java) rbinder/agent/build.py rbinder/agent/java.py
 	scripts/bootstrap agent
 	$(PYTHON) -m rbinder.agent.build
 

