@@ -3,6 +3,7 @@
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 
+#include "cpython.h"
 #include "exec.h"
 #include "forks.h"
 #include "node.h"
@@ -38,6 +39,7 @@ HOOKED int prctl(int option, ...) {
 
 /* A tail call: the loader looks at who called it, to find that one's own search path. */
 HOOKED void *dlopen(const char *path, int flags) {
+    cpython_loads();
     return NEXT(dlopen)(path, flags & ~DEEP_BINDING);
 }
 

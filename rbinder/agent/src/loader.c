@@ -184,12 +184,20 @@ static int search_object(struct object_info *info, size_t size, void *data) {
     return !search->left;
 }
 
-void next_definitions(struct wanted *wanted, u32 count) {
-    struct search search = {wanted, count, count, false};
+static void search_objects(struct wanted *wanted, u32 count, bool behind_us) {
+    struct search search = {wanted, count, count, behind_us};
     for (u32 i = 0; i < count; i++)
         wanted[i].hash = gnu_hash_of(wanted[i].name);
     if (dl_iterate_phdr)
         dl_iterate_phdr(search_object, &search);
+}
+
+void next_definitions(struct wanted *wanted, u32 count) {
+    search_objects(wanted, count, false);
+}
+
+void definitions(struct wanted *wanted, u32 count) {
+    search_objects(wanted, count, true);
 }
 
 void *next_definition(const char *name) {
@@ -197,6 +205,42 @@ void *next_definition(const char *name) {
     next_definitions(&wanted, 1);
     return wanted.found;
 }
+
+/* -- memory */
+
+struct place_in_memory {
+    Elf64_Addr address;
+    bool writable;
+};
+
+/* What is relocated is made unwritable after that. */
+static int find_place(struct object_info *info, size_t size, void *data) {
+    struct place_in_memory *place = data;
+    bool found = false;
+    (void)size;
+    for (u32 i = 0; i < info->header_count; i++) {
+        const Elf64_Phdr *header = &info->headers[i];
+        if (place->address - info->base - header->p_vaddr >= header->p_memsz)
+            continue;
+        if (header->p_type == PT_LOAD) {
+            found = true;
+            place->writable &= (header->p_flags & PF_W) != 0;
+        } else if (header->p_type == PT_GNU_RELRO) {
+            place->writable = false;
+        }
+    }
+    return found;
+}
+
+bool is_writable_data(const void *at) {
+    struct place_in_memory place = {(Elf64_Addr)at, true};
+    if (!dl_iterate_phdr)
+        return false;
+    dl_iterate_phdr(find_place, &place);
+    return place.writable;
+}
+
+/* -- the vDSO */
 
 /* NULL: the kernel maps none. Then getauxval sets errno, which is the program's. */
 static const Elf64_Ehdr *find_vdso(void) {

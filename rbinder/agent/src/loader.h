@@ -12,5 +12,9 @@ struct wanted {
 
 /* The next definition of each whose `found` is NULL. */
 void next_definitions(struct wanted *wanted, u32 count);
+/* The same of any object, the executable first. */
+void definitions(struct wanted *wanted, u32 count);
+/* False where an object that is loaded doesn't let its memory be written. */
+bool is_writable_data(const void *at);
 
 #endif

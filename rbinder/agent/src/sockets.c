@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "cpython.h"
 #include "hooks.h"
 #include "jvm.h"
 #include "process.h"
@@ -101,7 +102,10 @@ HOOKED int listen(int descriptor, int backlog) {
     if (started())
         jvm_serves();
     *error = before;
-    return NEXT(listen)(descriptor, backlog);
+    int result = NEXT(listen)(descriptor, backlog);
+    if (result == 0 && started())
+        cpython_listens();
+    return result;
 }
 
 static bool peer_of(int descriptor, struct address *address) {
@@ -140,6 +144,7 @@ HOOKED int accept(int descriptor, struct sockaddr *address, socklen_t *length) {
     int result = NEXT(accept)(descriptor, address, length);
     if (result >= 0 && started())
         accepted(result, room ? address : NULL, room, room ? *length : 0);
+    cpython_accepts(descriptor, result);
     return result;
 }
 
@@ -148,6 +153,7 @@ HOOKED int accept4(int descriptor, struct sockaddr *address, socklen_t *length, 
     int result = NEXT(accept4)(descriptor, address, length, flags);
     if (result >= 0 && started())
         accepted(result, room ? address : NULL, room, room ? *length : 0);
+    cpython_accepts(descriptor, result);
     return result;
 }
 

@@ -51,6 +51,7 @@ struct __attribute__((aligned(64))) connection { /* as large as its place in the
     u8 peer[PEER_TEXT];
     bool connecting;
     bool untrusted;           /* a call on it went unseen */
+    bool disputed;            /* contexts of a runtime's differ about it (cpython_context.c) */
     bool closed;              /* no descriptor is left; the call that is under way gives it back */
     int descriptor;           /* that was made to refer to it last */
 };

@@ -1,0 +1,162 @@
+/* Recognises CPython in the process and puts the adapter in, when the program begins to listen. */
+#include "cpython.h"
+
+#include "loader.h"
+
+struct python py;
+bool cpython_news;
+
+static enum { NOT_LOOKED, ABSENT, PRESENT, IN_PLACE, OVER } state;
+static void *main_interpreter;
+
+static const char *const names[] = {
+#define API(result, name, parameters) #name,
+#define MAYBE API
+#include "cpython.def"
+#undef API
+#undef MAYBE
+};
+static const bool optional[] = {
+#define API(result, name, parameters) false,
+#define MAYBE(result, name, parameters) true,
+#include "cpython.def"
+#undef API
+#undef MAYBE
+};
+_Static_assert(sizeof py == sizeof names, "one pointer each");
+
+/* In the executable or in a library. Most processes have none of it, and are asked for a single name. */
+static bool find_python(void) {
+    struct wanted wanted[COUNT(names)];
+    void **table = (void **)&py;
+    for (u32 i = 0; i < COUNT(names); i++)
+        wanted[i] = (struct wanted){names[i], 0, NULL};
+    definitions(wanted, 1);
+    if (!wanted[0].found)
+        return false;
+    definitions(wanted, COUNT(names));
+    for (u32 i = 0; i < COUNT(names); i++) {
+        table[i] = wanted[i].found;
+        if (!table[i] && !optional[i])
+            return false;
+    }
+    return !py._Py_MergeZeroLocalRefcount; /* other objects, and no lock to rely on: left to the rules */
+}
+
+/* -- small things */
+
+void release(struct object *object) {
+    if (object)
+        py.Py_DecRef(object);
+}
+
+struct object *attribute(struct object *object, const char *name) {
+    struct object *found = object ? py.PyObject_GetAttrString(object, name) : NULL;
+    if (!found)
+        py.PyErr_Clear();
+    return found;
+}
+
+struct object *module_loaded(const char *name) {
+    struct object *text = py.PyUnicode_FromString(name);
+    struct object *module = text ? py.PyImport_GetModule(text) : NULL;
+    if (!module)
+        py.PyErr_Clear();
+    release(text);
+    return module;
+}
+
+static void *interpreter(void) {
+    return py.PyInterpreterState_Get ? py.PyInterpreterState_Get() : py._PyInterpreterState_Get();
+}
+
+static bool is_finalizing(void) {
+    if (!py.Py_IsInitialized())
+        return true;
+    return py.Py_IsFinalizing ? py.Py_IsFinalizing() : py._Py_IsFinalizing && py._Py_IsFinalizing();
+}
+
+bool cpython_usable(void) {
+    return state == IN_PLACE && interpreter() == main_interpreter;
+}
+
+/* -- in and out */
+
+/* An OpenTelemetry SDK that makes spans in this program knows more than we do. */
+static bool has_other_tracer(void) {
+    struct object *module = module_loaded("opentelemetry.trace");
+    struct object *provider = attribute(module, "_TRACER_PROVIDER");
+    struct object *method = attribute(provider, "get_tracer"); /* None has none */
+    release(method);
+    release(provider);
+    release(module);
+    return method != NULL;
+}
+
+static void take_out(void) {
+    state = OVER;
+    runtime.current = NULL;
+    runtime.observes_read = NULL;
+}
+
+void cpython_look_again(void) {
+    struct object *type, *value, *traceback;
+    cpython_news = false;
+    py.PyErr_Fetch(&type, &value, &traceback);
+    if (has_other_tracer()) {
+        take_out();
+    } else {
+        cpython_contexts();
+        cpython_executors();
+        cpython_loops();
+    }
+    py.PyErr_Restore(type, value, traceback);
+}
+
+/* With the interpreter's lock. After the interpreter has ended its objects are no more. */
+static void put_in(void) {
+    if (interpreter() != py.PyInterpreterState_Main() || py.Py_AtExit(take_out) != 0)
+        return;
+    main_interpreter = interpreter();
+    state = IN_PLACE;
+    cpython_look_again();
+}
+
+/* A thread of the interpreter's that listens has let its lock go, or has it still; either way it may take it. Threads that
+ * are none of the interpreter's, and an interpreter that ends, are left alone. */
+static void try_to_put_in(void) {
+    if (!(py.PyInterpreterState_Get || py._PyInterpreterState_Get) || is_finalizing() || !py.PyGILState_GetThisThreadState())
+        return;
+    int held = py.PyGILState_Ensure();
+    if (state == PRESENT)
+        put_in();
+    py.PyGILState_Release(held);
+}
+
+void cpython_listens(void) {
+    if (LIKELY(state >= IN_PLACE) || !agent.runtime_hooks || agent.status != ACTIVE || borrows_memory())
+        return;
+    int *place = errno_pointer(), before = place ? *place : 0;
+    if (state != PRESENT)
+        state = find_python() ? PRESENT : ABSENT;
+    if (state == PRESENT)
+        try_to_put_in();
+    if (place)
+        *place = before;
+}
+
+/* The first accept of a process that was given its listening socket stands for the listening. */
+void cpython_accepts(int listener, int descriptor) {
+    if (LIKELY(state == ABSENT || state == OVER))
+        return;
+    if (UNLIKELY(state != IN_PLACE))
+        cpython_listens();
+    here.listener = listener;
+    here.accepted = descriptor >= 0 && (u32)descriptor < agent.covered ? agent.table[descriptor] : UNKNOWN;
+}
+
+/* A module written in C is about to be initialised. */
+void cpython_loads(void) {
+    if (UNLIKELY(state == IN_PLACE))
+        cpython_news = true;
+}
