@@ -155,8 +155,23 @@ void cpython_accepts(int listener, int descriptor) {
     here.accepted = descriptor >= 0 && (u32)descriptor < agent.covered ? agent.table[descriptor] : UNKNOWN;
 }
 
-/* A module written in C is about to be initialised. */
-void cpython_loads(void) {
-    if (UNLIKELY(state == IN_PLACE))
+static bool contains(const char *path, const char *part) {
+    for (; *path; path++) {
+        u32 i = 0;
+        while (part[i] && path[i] == part[i])
+            i++;
+        if (!part[i])
+            return true;
+    }
+    return false;
+}
+
+/* A module written in C is about to be initialised. Of uvloop the functions are needed before anything listens. */
+void cpython_loads(const char *path) {
+    if (LIKELY(state == OVER) || !path)
+        return;
+    if (state != IN_PLACE && contains(path, "/uvloop/"))
+        cpython_listens();
+    if (state == IN_PLACE)
         cpython_news = true;
 }

@@ -111,6 +111,6 @@ void cpython_loops(void);
 /* Hooks: the program begins to listen, has accepted (or not: `descriptor` -1), has loaded a library. */
 void cpython_listens(void);
 void cpython_accepts(int listener, int descriptor);
-void cpython_loads(void);
+void cpython_loads(const char *path);
 
 #endif

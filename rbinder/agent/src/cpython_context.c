@@ -113,6 +113,8 @@ struct saying saying_copied(struct saying saying) {
 
 /* Said while the copy is made. NULL: nothing more is to be said. */
 static struct object *before_copy(void) {
+    if (UNLIKELY(cpython_news) && cpython_usable())
+        cpython_look_again();
     struct saying saying = saying_here();
     if (LIKELY(saying.kind != LISTENS && saying.kind != SERVES))
         return NULL;

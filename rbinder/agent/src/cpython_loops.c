@@ -152,18 +152,18 @@ static void give_context(struct server *server, u64 entry) {
     release(former);
 }
 
-/* `self` is a tuple: the loop, the program's own factory, this callable. */
+/* `self` is a list: the loop, the program's own factory, this callable. */
 static struct object *makes_protocol(struct object *self, struct object *nothing) {
     (void)nothing;
     u64 entry = here.accepted;
-    struct object *protocol = py.PyObject_CallObject(py.PyTuple_GetItem(self, 1), NULL);
+    struct object *protocol = py.PyObject_CallObject(py.PyList_GetItem(self, 1), NULL);
     here.accepted = UNKNOWN;
     if (!protocol || entry < FIRST_CONNECTION || !cpython_usable())
         return protocol;
     if (UNLIKELY(cpython_news))
         cpython_look_again();
     here.accepts = true;
-    struct server *server = find_server(py.PyTuple_GetItem(self, 0), py.PyTuple_GetItem(self, 2));
+    struct server *server = find_server(py.PyList_GetItem(self, 0), py.PyList_GetItem(self, 2));
     if (server)
         give_context(server, entry);
     return protocol;
@@ -172,17 +172,17 @@ static struct object *makes_protocol(struct object *self, struct object *nothing
 static struct method factory_method = {"protocol_factory", (void *)makes_protocol, BY_NOTHING, NULL};
 
 static struct object *factory_for(struct object *loop, struct object *factory) {
-    struct object *self = py.PyTuple_New(3), *ours = NULL;
+    struct object *self = py.PyList_New(3), *ours = NULL;
     if (self) {
         py.Py_IncRef(loop);
         py.Py_IncRef(factory);
-        py.PyTuple_SetItem(self, 0, loop);
-        py.PyTuple_SetItem(self, 1, factory);
+        py.PyList_SetItem(self, 0, loop);
+        py.PyList_SetItem(self, 1, factory);
         ours = py.PyCFunction_NewEx(&factory_method, self, NULL);
     }
     if (ours) {
         py.Py_IncRef(ours);
-        py.PyTuple_SetItem(self, 2, ours);
+        py.PyList_SetItem(self, 2, ours);
     }
     py.PyErr_Clear();
     release(self);

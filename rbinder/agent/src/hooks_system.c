@@ -39,7 +39,7 @@ HOOKED int prctl(int option, ...) {
 
 /* A tail call: the loader looks at who called it, to find that one's own search path. */
 HOOKED void *dlopen(const char *path, int flags) {
-    cpython_loads();
+    cpython_loads(path);
     return NEXT(dlopen)(path, flags & ~DEEP_BINDING);
 }
 
