@@ -46,12 +46,12 @@ extern struct python py;
 
 /* -- methods that are replaced (cpython_methods.c) */
 
-/* The functions behind methods are called with two to five arguments, each a saying; one too many does no harm. */
+/* The functions behind methods are called with two to five arguments, each a word; one too many does no harm. */
 typedef void *function(void *self, void *a, void *b, void *c, void *d);
 
 enum method_number {
     ACCEPT, SEND, SENDALL, SENDTO, SENDMSG, RECV, RECV_INTO, COPY_CONTEXT, PUT, GET, GET_NOWAIT, UV_SERVER, UV_UNIX_SERVER,
-    UV_WRITE, UV_WRITELINES, METHODS
+    UV_WRITE, UV_WRITELINES, GEVENT_PUT, GEVENT_GET, GEVENT_GET_NOWAIT, METHODS
 };
 extern function *originals[METHODS];
 
@@ -69,10 +69,12 @@ enum kind_of_saying {
     NOT_SAID,
     LISTENS,  /* on a descriptor */
     SERVES,   /* a connection: an entry of the table */
-    WORKS_FOR /* a task */
+    WORKS_FOR, /* a task */
+    HIRED_FOR  /* the same, until it takes the next one from its queue */
 };
 struct saying {
     u64 kind, number;
+    void *queue; /* HIRED_FOR: which one it is; else NULL */
 };
 
 struct saying saying_here(void);

@@ -13,10 +13,10 @@ static struct {
     u64 last;
 } listeners[LISTENERS];
 
-/* -- words: 16 bytes as an object that can't be changed, so that any number of contexts may share it */
+/* -- what is said: some bytes as an object that can't be changed, so that any number of contexts may share it */
 
 struct saying saying_here(void) {
-    struct saying saying = {NOT_SAID, 0};
+    struct saying saying = {NOT_SAID, 0, NULL};
     struct object *value = NULL;
     if (!variable || !cpython_usable())
         return saying;
@@ -59,7 +59,7 @@ static bool same(struct saying one, struct saying other) {
     return one.kind == other.kind && one.number == other.number;
 }
 
-/* -- what a saying means */
+/* -- what it means */
 
 /* A loop reads the requests of its connections on its own thread; where another one does, this context was only on the way. */
 static u64 task_of_connection(u64 entry) {
@@ -81,6 +81,7 @@ u64 task_of_saying(struct saying saying) {
     case SERVES:
         return task_of_connection(saying.number);
     case WORKS_FOR:
+    case HIRED_FOR:
         return saying.number;
     case LISTENS:
         return TASK_UNKNOWN;
@@ -99,13 +100,15 @@ static u64 *last_of(int listener, bool make) {
 struct saying saying_copied(struct saying saying) {
     if (saying.kind == LISTENS) {
         const u64 *last = last_of((int)saying.number, false);
-        saying = (struct saying){last && *last ? SERVES : NOT_SAID, last ? *last : 0};
+        saying = (struct saying){last && *last ? SERVES : NOT_SAID, last ? *last : 0, NULL};
     }
     if (saying.kind == SERVES) {
         u64 task = task_of_connection(saying.number);
         if (task != TASK_NONE && task != TASK_UNKNOWN)
-            saying = (struct saying){WORKS_FOR, task};
+            saying = (struct saying){WORKS_FOR, task, NULL};
     }
+    if (saying.kind == HIRED_FOR)
+        saying = (struct saying){WORKS_FOR, saying.number, NULL};
     return saying;
 }
 
@@ -150,7 +153,7 @@ static int begins_task(struct object *self, struct object *arguments, struct obj
 /* -- where connections are accepted */
 
 static void accepted(int listener, u64 entry) {
-    struct saying saying = {LISTENS, (u64)listener};
+    struct saying saying = {LISTENS, (u64)listener, NULL};
     here.accepts = true;
     if (entry >= FIRST_CONNECTION)
         *last_of(listener, true) = entry;
@@ -188,7 +191,7 @@ static void dispute(u64 one, u64 other) {
 static void has_read(u64 entry) {
     struct saying saying = saying_here();
     if (saying.kind == NOT_SAID && here.accepts)
-        saying_set((struct saying){SERVES, entry});
+        saying_set((struct saying){SERVES, entry, NULL});
     else if (saying.kind == SERVES && saying.number != entry)
         dispute(saying.number, entry);
 }

@@ -61,53 +61,102 @@ static void is_put(struct object *item) {
     items[set][way].task = task;
 }
 
-static void is_taken(void *queue, struct object *item) {
+/* TASK_UNKNOWN: nobody's, or it isn't known whose. */
+static u64 is_taken(struct object *item) {
     u32 set = set_of(item), way = way_of(set, item);
     if (items[set][way].item != item)
-        return;
+        return TASK_UNKNOWN;
     items[set][way].item = NULL;
-    here.queue = queue;
-    task_thread(items[set][way].task);
+    return items[set][way].task;
 }
 
-static void *putting(void *self, void *a, void *b, void *c, void *d) {
-    struct object **item = argument_at(PUT, a, b, c, 0);
+static void *putting(enum method_number number, void *self, void *a, void *b, void *c, void *d) {
+    struct object **item = argument_at(number, a, b, c, 0);
     if (item && cpython_usable() && is_work(*item))
         is_put(*item);
-    return originals[PUT](self, a, b, c, d);
+    return originals[number](self, a, b, c, d);
 }
 
-/* Who comes for the next one has done with the last. */
-static void asks_for_work(void *queue) {
+static u64 taking(struct object *item) {
+    return item && cpython_usable() && is_work(item) ? is_taken(item) : TASK_UNKNOWN;
+}
+
+static void see_news(void) {
     if (UNLIKELY(cpython_news) && cpython_usable())
         cpython_look_again();
-    if (here.queue == queue) {
+}
+
+/* -- threads. Who comes for the next piece of work has done with the last. */
+
+static void *taking_by_thread(enum method_number number, void *self, void *a, void *b, void *c, void *d) {
+    see_news();
+    if (here.queue == self) {
         here.queue = NULL;
         task_thread(TASK_UNKNOWN);
     }
-}
-
-static void *taking(enum method_number number, void *self, void *a, void *b, void *c, void *d) {
-    asks_for_work(self);
     struct object *item = originals[number](self, a, b, c, d);
-    if (item && cpython_usable() && is_work(item))
-        is_taken(self, item);
+    u64 task = taking(item);
+    if (task != TASK_UNKNOWN) {
+        here.queue = self;
+        task_thread(task);
+    }
     return item;
 }
 
+static void *puts(void *self, void *a, void *b, void *c, void *d) {
+    return putting(PUT, self, a, b, c, d);
+}
+
 static void *gets(void *self, void *a, void *b, void *c, void *d) {
-    return taking(GET, self, a, b, c, d);
+    return taking_by_thread(GET, self, a, b, c, d);
 }
 
 static void *gets_at_once(void *self, void *a, void *b, void *c, void *d) {
-    return taking(GET_NOWAIT, self, a, b, c, d);
+    return taking_by_thread(GET_NOWAIT, self, a, b, c, d);
+}
+
+/* -- greenlets in the place of threads: gevent has a queue of its own for them */
+
+static void *taking_by_greenlet(enum method_number number, void *self, void *a, void *b, void *c, void *d) {
+    see_news();
+    struct saying saying = saying_here();
+    if (saying.kind == HIRED_FOR && saying.queue == self)
+        saying_set((struct saying){NOT_SAID, 0, NULL});
+    struct object *item = originals[number](self, a, b, c, d);
+    u64 task = taking(item);
+    if (task != TASK_UNKNOWN)
+        saying_set((struct saying){HIRED_FOR, task, self});
+    return item;
+}
+
+static void *greenlet_puts(void *self, void *a, void *b, void *c, void *d) {
+    return putting(GEVENT_PUT, self, a, b, c, d);
+}
+
+static void *greenlet_gets(void *self, void *a, void *b, void *c, void *d) {
+    return taking_by_greenlet(GEVENT_GET, self, a, b, c, d);
+}
+
+static void *greenlet_gets_at_once(void *self, void *a, void *b, void *c, void *d) {
+    return taking_by_greenlet(GEVENT_GET_NOWAIT, self, a, b, c, d);
+}
+
+/* -- */
+
+static struct object *queue_of(const char *module_name, enum method_number known) {
+    struct object *module = originals[known] ? NULL : module_loaded(module_name);
+    struct object *class = attribute(module, "SimpleQueue");
+    release(module);
+    return class;
 }
 
 void cpython_executors(void) {
-    struct object *module = originals[PUT] ? NULL : module_loaded("_queue");
-    struct object *class = attribute(module, "SimpleQueue");
+    struct object *class = queue_of("_queue", PUT), *of_greenlets = queue_of("gevent._gevent_cqueue", GEVENT_PUT);
     if (class && replace_method(class, "get", GET, gets) && replace_method(class, "get_nowait", GET_NOWAIT, gets_at_once))
-        replace_method(class, "put", PUT, putting);
+        replace_method(class, "put", PUT, puts);
+    if (of_greenlets && replace_method(of_greenlets, "get", GEVENT_GET, greenlet_gets) &&
+        replace_method(of_greenlets, "get_nowait", GEVENT_GET_NOWAIT, greenlet_gets_at_once))
+        replace_method(of_greenlets, "put", GEVENT_PUT, greenlet_puts);
     release(class);
-    release(module);
+    release(of_greenlets);
 }

@@ -91,7 +91,7 @@ static void note_server(struct object *object, struct object *context_type) {
     *server = (struct server){.object = object, .offset = offset, .last = ~0ull - server_count};
     server->context = *context_of(server);
     py.Py_IncRef(server->context);
-    struct saying saying = {SERVES, server->last};
+    struct saying saying = {SERVES, server->last, NULL};
     if (py.PyContext_Enter(server->context) == 0) {
         saying_set(saying);
         py.PyContext_Exit(server->context);
@@ -143,7 +143,7 @@ static struct server *find_server(struct object *loop, struct object *factory) {
 /* -- uvloop: a protocol is made for a connection that was just accepted */
 
 static void give_context(struct server *server, u64 entry) {
-    struct object *context = context_saying(server->context, (struct saying){SERVES, entry});
+    struct object *context = context_saying(server->context, (struct saying){SERVES, entry, NULL});
     if (!context)
         return;
     struct object **place = context_of(server), *former = *place;

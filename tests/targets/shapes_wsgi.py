@@ -1,0 +1,76 @@
+"""Answers GET /work?id=N&shape=S by calls to a back end, in the shapes of tests/attribution/rows.py: an application of WSGI.
+
+As a program it serves itself, a thread for each connection: shapes_wsgi.py PORT. BACK in the environment: the back's port.
+"""
+
+import concurrent.futures
+import http.server
+import os
+import sys
+import threading
+import time
+import urllib.parse
+
+BACK = f"http://127.0.0.1:{os.environ['BACK']}/leaf?"
+WORKERS = concurrent.futures.ThreadPoolExecutor(8)
+LIMIT = threading.Semaphore(3)
+OWN = threading.local()
+
+
+def call(query):
+    """By requests where it is installed, on connections that each thread or greenlet keeps."""
+    import requests
+
+    if not hasattr(OWN, "session"):
+        OWN.session = requests.Session()
+    return OWN.session.get(BACK + query, timeout=60).text
+
+
+def limited(query):
+    with LIMIT:
+        call(query)
+
+
+def fan(query):
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        list(pool.map(call, [query] * 3))
+
+
+SHAPES = {
+    "once": call,
+    "sleep": lambda query: (time.sleep(0.002), call(query)),
+    "io": lambda query: (open(__file__).read(), call(query)),
+    "fan": fan,
+    "nested": lambda query: (call(query), call(query)),
+    "limited": limited,
+    "forget": lambda query: WORKERS.submit(call, query),
+    "pool": lambda query: WORKERS.submit(call, query).result(),
+}
+
+
+def app(environ, start_response):
+    query = environ["QUERY_STRING"]
+    SHAPES[urllib.parse.parse_qs(query)["shape"][0]](query)
+    start_response("200 OK", [("Content-Length", "4"), ("Content-Type", "text/plain")])
+    return [b"done"]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        environ = {"QUERY_STRING": self.path.partition("?")[2]}
+        body = app(environ, lambda status, headers: (self.send_response(200), [self.send_header(*each) for each in headers]))
+        self.end_headers()
+        self.wfile.write(body[0])
+
+    def log_message(self, *words):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 1024
+
+
+if __name__ == "__main__":
+    Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
