@@ -7,6 +7,7 @@ aiohttp, fastapi (uvicorn, and httpx as its client), syncdef (the same, in funct
 import asyncio
 import concurrent.futures
 import http.client
+import pathlib
 import re
 import sys
 import threading
@@ -48,7 +49,7 @@ async def work(path, shape, clients):
     if shape == "sleep":
         await asyncio.sleep(0.002)
     elif shape == "io":
-        await asyncio.get_running_loop().run_in_executor(None, open(__file__).read)
+        await asyncio.get_running_loop().run_in_executor(None, pathlib.Path(__file__).read_text)
     if shape == "fan":
         await asyncio.gather(get(path), get(path), get(path))
     elif shape == "forget":

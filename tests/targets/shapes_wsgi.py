@@ -1,11 +1,12 @@
-"""Answers GET /work?id=N&shape=S by calls to a back end, in the shapes of tests/attribution/rows.py: an application of WSGI.
+"""Answers GET /work?id=N&shape=S by calls to a back end, in the shapes of tests/attribution/rows.py: for servers of WSGI.
 
-As a program it serves itself, a thread for each connection: shapes_wsgi.py PORT. BACK in the environment: the back's port.
+As a program it serves itself, a thread for each connection: shapes_wsgi.py PORT. BACK in the environment is the back's.
 """
 
 import concurrent.futures
 import http.server
 import os
+import pathlib
 import sys
 import threading
 import time
@@ -39,7 +40,7 @@ def fan(query):
 SHAPES = {
     "once": call,
     "sleep": lambda query: (time.sleep(0.002), call(query)),
-    "io": lambda query: (open(__file__).read(), call(query)),
+    "io": lambda query: (pathlib.Path(__file__).read_text(), call(query)),
     "fan": fan,
     "nested": lambda query: (call(query), call(query)),
     "limited": limited,
@@ -60,9 +61,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         environ = {"QUERY_STRING": self.path.partition("?")[2]}
-        body = app(environ, lambda status, headers: (self.send_response(200), [self.send_header(*each) for each in headers]))
+        body = app(environ, self.start)
         self.end_headers()
         self.wfile.write(body[0])
+
+    def start(self, status, headers):
+        self.send_response(int(status[:3]))
+        for name, value in headers:
+            self.send_header(name, value)
 
     def log_message(self, *words):
         pass
