@@ -93,10 +93,14 @@ static bool has_other_tracer(void) {
     return method != NULL;
 }
 
+/* What was replaced stays in its place, and does nothing from now on: other threads may be in it. */
 static void take_out(void) {
     state = OVER;
-    runtime.current = NULL;
-    runtime.observes_read = NULL;
+}
+
+void cpython_gives_way(void) {
+    if (state == IN_PLACE && has_other_tracer())
+        take_out();
 }
 
 void cpython_look_again(void) {

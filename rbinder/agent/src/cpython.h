@@ -105,6 +105,7 @@ void release(struct object *object); /* NULL is fine */
 /* Modules may have been imported since: those whose functions are to be replaced. */
 extern bool cpython_news;
 void cpython_look_again(void);
+void cpython_gives_way(void); /* where an OpenTelemetry SDK is active; asked once for each connection */
 
 /* cpython_executor.c, cpython_loops.c: replace their functions, where their modules are loaded. */
 void cpython_executors(void);

@@ -153,6 +153,9 @@ static int begins_task(struct object *self, struct object *arguments, struct obj
 /* -- where connections are accepted */
 
 static void accepted(int listener, u64 entry) {
+    cpython_gives_way();
+    if (!cpython_usable())
+        return;
     struct saying saying = {LISTENS, (u64)listener, NULL};
     here.accepts = true;
     if (entry >= FIRST_CONNECTION)
@@ -231,7 +234,7 @@ static void *sending(enum method_number number, void *self, void *a, void *b, vo
     struct saying before = here.asked;
     bool asked = here.asks;
     here.asked = saying_here();
-    here.asks = true;
+    here.asks = cpython_usable();
     void *result = originals[number](self, a, b, c, d);
     here.asked = before;
     here.asks = asked;

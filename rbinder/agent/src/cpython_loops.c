@@ -158,6 +158,8 @@ static struct object *makes_protocol(struct object *self, struct object *nothing
     u64 entry = here.accepted;
     struct object *protocol = py.PyObject_CallObject(py.PyList_GetItem(self, 1), NULL);
     here.accepted = UNKNOWN;
+    if (protocol)
+        cpython_gives_way();
     if (!protocol || entry < FIRST_CONNECTION || !cpython_usable())
         return protocol;
     if (UNLIKELY(cpython_news))
