@@ -1,4 +1,4 @@
-"""Answers GET /work?id=N&shape=S by calls to a back end, in the shapes of tests/attribution/rows.py, to servers of WSGI.
+"""Answers GET /work?id=N&shape=S by calls to a back, in the shapes of tests/attribution/rows.py, to servers of WSGI.
 
 As a program it serves itself, a thread for each connection: shapes_wsgi.py PORT. BACK in the environment is the back's.
 """
