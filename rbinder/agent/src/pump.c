@@ -42,12 +42,16 @@ __attribute__((visibility("default"))) void pump_run(struct pump *pump) {
         if (last && pump->passed >= end)
             return;
         nap = count ? pump->shortest : MIN(nap * 2, pump->longest);
-        reader_wait(shared, last ? 1 : nap);
+        if (count || reader_empty(shared))
+            reader_wait(shared, last ? 1 : nap);
+        else /* the spool has no room, or a record isn't finished: that there are more of them changes nothing */
+            raw_sleep(&pump->ending, last, last ? 1 : nap);
     }
 }
 
 __attribute__((visibility("default"))) void pump_end(struct pump *pump) {
     __atomic_store_n(&pump->ending, 1, __ATOMIC_RELEASE);
+    raw_wake(&pump->ending);
     reader_wake(pump->reader.shared);
 }
 
