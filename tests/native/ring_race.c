@@ -78,7 +78,8 @@ int main(int count, char **words) {
     for (int i = 0; i < PRODUCERS; i++)
         pthread_join(producers[i], NULL);
     pump_end(&pump);
-    while (__atomic_load_n(&pump.passed, __ATOMIC_ACQUIRE) < __atomic_load_n(&shared->head, __ATOMIC_RELAXED) || pump.taken != pump.written)
+    while (__atomic_load_n(&pump.passed, __ATOMIC_ACQUIRE) < __atomic_load_n(&shared->head, __ATOMIC_RELAXED) ||
+           pump.taken != __atomic_load_n(&pump.written, __ATOMIC_RELAXED))
         take(next);
     pthread_join(pumping, NULL);
     for (int i = 0; i < PRODUCERS; i++)
