@@ -40,7 +40,8 @@ def stop(shell: Terminal) -> None:
     shell.type(CONTROL_Z)
     shell.expect("Stopped")
     shell.expect(PROMPT)
-    until(lambda: {state(pid) for pid in cats(shell.pid)} <= {"T"}, lambda: "cat is stopped")
+    # "t" where it has a tracer (proc(5))
+    until(lambda: {state(pid) for pid in cats(shell.pid)} <= {"T", "t"}, lambda: "cat is stopped")
 
 
 def cats(pid: int) -> list[int]:
