@@ -49,8 +49,8 @@ class Plan:
 
 FULL = Plan(
     rounds=7,
-    seconds=0.6,
-    starts=4,
+    seconds=0.5,
+    starts=3,
     warmup=2.0,
     profile=3,
     loads=(
