@@ -5,16 +5,15 @@ A request is either taken, counted and answered, or none of these: what it has n
 
 from __future__ import annotations
 
-import gzip
 import threading
 from collections import Counter
 from enum import Enum
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from programs import free_port
+from receiver import Posted, spans_in
 
 
 class State(Enum):
@@ -61,19 +60,18 @@ class Endpoint:
 
     def take(self, handler: _Handler, body: bytes) -> None:
         """One request, whole."""
-        request = ExportTraceServiceRequest.FromString(body)
+        spans = list(spans_in(body))
         with self._lock:
             if self._state is State.UP:
-                self._count(handler.path.split("/")[1], request)
+                self._count(handler.sender, spans)
                 handler.answer(200)
             elif self._state is State.UNAVAILABLE:
                 handler.answer(503)
             else:
                 handler.close_connection = True
 
-    def _count(self, sender: str, request: ExportTraceServiceRequest) -> None:
-        scopes = (scope for resource in request.resource_spans for scope in resource.scope_spans)
-        for span in (span for scope in scopes for span in scope.spans):
+    def _count(self, sender: str, spans: list[Span]) -> None:
+        for span in spans:
             if span.span_id not in self._known:
                 self._known.add(span.span_id)
                 self.spans[sender] += 1
@@ -93,21 +91,8 @@ class _Server(ThreadingHTTPServer):
         """A sender that is killed ends its connection: nothing to report."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Posted):
     server: _Server
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
-        self.server.endpoint.take(self, body)
-
-    def answer(self, status: int) -> None:
-        """Without a body."""
-        self.send_response(status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing."""
+        self.server.endpoint.take(self, self.body())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,6 +19,48 @@ LIMIT = 30.0  # seconds
 _KINDS = (Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT)  # some SDKs make others beside these
 
 
+class Posted(BaseHTTPRequestHandler):
+    """A request with spans. Its sender is the first part of the path."""
+
+    protocol_version = "HTTP/1.1"
+
+    @property
+    def sender(self) -> str:
+        return self.path.split("/")[1]
+
+    def body(self) -> bytes:
+        """Unpacked."""
+        data = self._read()
+        return gzip.decompress(data) if self.headers.get("Content-Encoding") == "gzip" else data
+
+    def _read(self) -> bytes:
+        """Some exporters don't tell its length before."""
+        if "Content-Length" in self.headers:
+            return self.rfile.read(int(self.headers["Content-Length"]))
+        pieces = []
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(pieces)
+
+    def answer(self, status: int) -> None:
+        """Without a body."""
+        self.send_response(status)
+        self.send_header("Content-Type", "application/x-protobuf")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
+def spans_in(body: bytes) -> Iterator[Span]:
+    """Of one request."""
+    request = ExportTraceServiceRequest.FromString(body)
+    return (span for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans)
+
+
 class Receiver:
     """An endpoint for each of several senders."""
 
@@ -25,33 +69,13 @@ class Receiver:
         self._latest: dict[str, float] = {}
         bodies, latest = self._bodies, self._latest
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(Posted):
             def do_POST(self) -> None:
-                sender = self.path.split("/")[1]
                 body = self.body()
                 if self.path.endswith("/v1/traces"):
-                    bodies[sender].append(body if self.headers.get("Content-Encoding") != "gzip" else _unpacked(body))
-                    latest[sender] = time.monotonic()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/x-protobuf")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def body(self) -> bytes:
-                """Some exporters don't tell its length before."""
-                if "Content-Length" in self.headers:
-                    return self.rfile.read(int(self.headers["Content-Length"]))
-                pieces = []
-                while size := int(self.rfile.readline().partition(b";")[0], 16):
-                    pieces.append(self.rfile.read(size))
-                    self.rfile.readline()
-                self.rfile.readline()
-                return b"".join(pieces)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
+                    bodies[self.sender].append(body)
+                    latest[self.sender] = time.monotonic()
+                self.answer(200)
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -88,13 +112,5 @@ def _word(sender: str) -> str:
     return "".join(letter for letter in sender if letter.isalnum())
 
 
-def _unpacked(body: bytes) -> bytes:
-    import gzip
-
-    return gzip.decompress(body)
-
-
 def _count(body: bytes) -> int:
-    request = ExportTraceServiceRequest.FromString(body)
-    scopes = (scope for resource in request.resource_spans for scope in resource.scope_spans)
-    return sum(span.kind in _KINDS for scope in scopes for span in scope.spans)
+    return sum(span.kind in _KINDS for span in spans_in(body))

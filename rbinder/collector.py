@@ -114,10 +114,11 @@ class Collector:
         from rbinder.exporters.batch import BatchProcessor
 
         only = self._exporters[0] if len(self._exporters) == 1 else None
-        if isinstance(only, BatchProcessor):  # it counts: the next collector knows what this one was killed with
-            self._killed_with = inbox.left_behind
-            only.on_delivered = inbox.memory.deliver
-        if isinstance(only, BatchProcessor) and only.encoded and self._spans.unlimited:
+        if not isinstance(only, BatchProcessor):
+            return
+        self._killed_with = inbox.left_behind
+        only.on_delivered = inbox.memory.deliver  # so that the next collector knows what this one was killed with
+        if only.encoded and self._spans.unlimited:
             self._stencils = Stencils(only.take, self._spans.epoch, only.most)
             self._early = Early(self._stencils, self._take)
             inbox.through = self._stencils.feed
@@ -129,8 +130,8 @@ class Collector:
             if time.monotonic() < deadline:
                 self._feed(data)
             else:
-                if self._stencils is not None:
-                    self._stencils.stop()
+                if not isinstance(inbox, Inbox):
+                    inbox.take_directly()
                 self._skipped += sum(record.kind is Kind.REQUEST_HEAD for record in self._records(data))
 
     def _feed(self, data: bytes) -> None:

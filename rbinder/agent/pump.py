@@ -82,7 +82,12 @@ def load() -> ctypes.CDLL:
         "pump_took": (None, pump, ctypes.c_uint64),
         "pump_kick": (None, pump),
     }
+    declare(library, signatures)
+    return library
+
+
+def declare(library: ctypes.CDLL, signatures: dict[str, tuple[object, ...]]) -> None:
+    """Tell what the library's functions return and take."""
     for name, (result, *arguments) in signatures.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
-    return library

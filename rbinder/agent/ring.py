@@ -81,6 +81,10 @@ class RingInbox:
         self._library.pump_took(self._pump, count)
         return data
 
+    def take_directly(self) -> None:
+        """Through nothing more."""
+        self.through = unchanged
+
     @property
     def exhausted(self) -> bool:
         """All bytes that will ever come have been taken."""

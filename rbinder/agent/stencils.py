@@ -15,7 +15,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.semconv.attributes import url_attributes
 
 from rbinder.agent.contract import MAX_RECORD
-from rbinder.agent.pump import load
+from rbinder.agent.pump import declare, load
+from rbinder.agent.ring import unchanged
 from rbinder.exchanges import Exchange, Process
 from rbinder.exporters.otlp_wire import EncodedSpans, Encoder, Unusual, field
 from rbinder.records import Decoder, Record, Side
@@ -76,9 +77,7 @@ def _functions() -> ctypes.CDLL:
         "stencils_want": (ctypes.c_bool, weave, exchange),
         "stencils_fill": (None, weave, exchange, ctypes.c_uint32, ctypes.c_char_p, ctypes.c_uint64),
     }
-    for name, (result, *arguments) in signatures.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
+    declare(library, signatures)
     return library
 
 
@@ -92,11 +91,8 @@ class Stencils:
         self._deliver, self._epoch = deliver, epoch
         self._library = _functions()
         self._encoder = Encoder()
-        self._groups: dict[int, ReadableSpan] = {}  # one of each resource, whose process and scope it has
-        self._numbers: dict[int, int] = {}  # of groups, by their processes' identities
-        self._of_pid: dict[int, list[Process]] = {}
-        self._last_group = 0
-        self._stopped = False
+        self._groups: dict[int, ReadableSpan] = {}  # one of each process's, by its identity
+        self._of_pid: dict[int, list[int]] = {}  # identities
         self._rooms = [_room(size) for size in (PASSED_ROOM, SPANS_ROOM, self._library.stencils_size())]
         self._passed, self._spans, state = (ctypes.addressof(ctypes.c_char.from_buffer(room)) for room in self._rooms)
         self._weave = Weave(
@@ -110,23 +106,16 @@ class Stencils:
 
     def feed(self, address: int, size: int) -> tuple[int, bytes]:
         """Take records from memory: how many bytes were taken, and what is left to others of these and earlier ones."""
-        if self._stopped:
-            return size, ctypes.string_at(address, size)
         weave = self._weave
         weave.epoch = self._epoch()
         taken: int = self._library.stencils_feed(weave, address, size)
         for index in range(weave.segment_count):
             segment = weave.segments[index]
-            sample = self._groups[segment.group]
             data = ctypes.string_at(self._spans + segment.at, segment.size)
-            self._deliver(EncodedSpans(sample.resource, sample.instrumentation_scope, data, segment.count, sample))
+            self._deliver(EncodedSpans(data, segment.count, self._groups[segment.group]))
         if not taken:  # nobody can read them
-            return size, ctypes.string_at(address, size)
+            return unchanged(address, size)
         return taken, ctypes.string_at(self._passed, weave.passed_size)
-
-    def stop(self) -> None:
-        """Leave everything to others from now on."""
-        self._stopped = True
 
     def holds(self, pid: int) -> bool:
         """Whether a process has open exchanges here."""
@@ -153,17 +142,14 @@ class Stencils:
 
     def forget(self, pid: int) -> None:
         """A process has ended, or has another image; it was told of here before, so nothing of it is made any more."""
-        for process in self._of_pid.pop(pid, ()):
-            del self._groups[self._numbers.pop(process.identity)]
+        for identity in self._of_pid.pop(pid, ()):
+            del self._groups[identity]
 
     def _group(self, process: Process, sample: ReadableSpan) -> int:
-        number = self._numbers.get(process.identity)
-        if number is None:
-            self._last_group = number = self._last_group + 1 & 0xFFFFFFFF
-            self._numbers[process.identity] = number
-            self._groups[number] = sample
-            self._of_pid.setdefault(process.pid, []).append(process)
-        return number
+        if process.identity not in self._groups:
+            self._groups[process.identity] = sample
+            self._of_pid.setdefault(process.pid, []).append(process.identity)
+        return process.identity
 
 
 class Early:

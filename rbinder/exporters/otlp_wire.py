@@ -37,10 +37,8 @@ class Unusual(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EncodedSpans:
-    """`count` spans of one resource and scope, encoded: each with its field tag and size. `sample` is one like them."""
+    """`count` spans, encoded: each with its field tag and size. `sample` is another one of their resource and scope."""
 
-    resource: Resource
-    scope: InstrumentationScope | None
     data: bytes
     count: int
     sample: ReadableSpan
@@ -95,15 +93,13 @@ class Encoder:
         by_resource: dict[Resource, dict[InstrumentationScope | None, list[bytes]]] = {}
         samples: dict[Group, ReadableSpan] = {}
         for span in spans:
-            if isinstance(span, EncodedSpans):
-                resource, scope = span.resource, span.scope
-            else:
-                resource, scope = span.resource, span.instrumentation_scope
+            sample = span.sample if isinstance(span, EncodedSpans) else span
+            resource, scope = sample.resource, sample.instrumentation_scope
             scopes = by_resource.setdefault(resource, {})
             members = scopes.get(scope)
             if members is None:
                 members = scopes[scope] = []
-                samples[resource, scope] = span.sample if isinstance(span, EncodedSpans) else span
+                samples[resource, scope] = sample
             if isinstance(span, EncodedSpans):
                 members.append(span.data)
                 continue

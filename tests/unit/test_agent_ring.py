@@ -18,8 +18,6 @@ from harness import ROOT, until
 from native import build
 from ringed import SECOND, Delivered, Ring, split
 
-from rbinder import agent
-from rbinder.agent import build as agent_build
 from rbinder.agent import contract, pump
 from rbinder.agent.ring import Mark, RingInbox, whole
 from rbinder.records import Kind, Note, Record
@@ -28,18 +26,6 @@ SMALL = 1 << 14  # bytes of a ring that is soon full
 FUZZ_SECONDS = float(os.environ.get("RBINDER_FUZZ_SECONDS", "2"))
 
 Make = Callable[..., Ring]
-
-
-@pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The reader as it is in the sources now."""
-    path = tmp_path_factory.mktemp("reader") / "reader.so"
-    agent_build.build("reader", os.uname().machine, path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(agent, "reader", lambda: path)
-        pump.load.cache_clear()
-        yield path
-    pump.load.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,6 @@ from made import Kept
 from native import SANITIZED, build
 from opentelemetry.sdk.trace import ReadableSpan
 
-from rbinder import agent
-from rbinder.agent import build as agent_build
-from rbinder.agent import pump, stencils
 from rbinder.agent.stencils import Early, Stencils
 from rbinder.exchanges import Exchange, Exchanges
 from rbinder.exporters.otlp_wire import EncodedSpans, Encoder, varint
@@ -73,18 +70,7 @@ ANSWERS = (
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """As it is in the sources now."""
-    path = tmp_path_factory.mktemp("reader") / "reader.so"
-    agent_build.build("reader", os.uname().machine, path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(agent, "reader", lambda: path)
-        pump.load.cache_clear()
-        stencils._functions.cache_clear()
-        yield
-    pump.load.cache_clear()
-    stencils._functions.cache_clear()
+pytestmark = pytest.mark.usefixtures("reader")
 
 
 class World:

@@ -8,7 +8,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "decimal.h"
 #include "exec.h"
 #include "hooks.h"
 #include "node.h"
@@ -16,6 +15,7 @@
 #include "report.h"
 #include "ring.h"
 #include "sockets.h"
+#include "text.h"
 
 #define KEEPER_PATIENCE 200000 /* µs that the keeper's answer is waited for */
 #define PAGE 65536u            /* the largest there is */
@@ -34,17 +34,11 @@ static bool failed(long result) {
 
 /* -- the shared memory */
 
-static char *append(char *to, const char *text) {
-    while (*text)
-        *to++ = *text++;
-    return to;
-}
-
 /* The keeper's descriptor, where we may open it: not after the program has changed its user. */
 static long open_keepers(const struct carried *carried) {
-    char path[DESCRIPTOR_TEXT], *at = append(path, "/proc/");
+    char path[DESCRIPTOR_TEXT], *at = append_text(path, "/proc/");
     at = append_number(at, carried->keeper);
-    at = append(at, "/fd/");
+    at = append_text(at, "/fd/");
     *append_number(at, carried->fd) = 0;
     return raw_call(__NR_openat, AT_FDCWD, (long)path, O_RDWR | O_CLOEXEC, 0, 0, 0);
 }
@@ -68,7 +62,7 @@ static long receive_descriptor(long socket) {
 /* It gives a copy to those that descend from it, at "\0rbinder-<token>". */
 static long ask_keeper(const struct carried *carried) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    char *at = append(address.sun_path + 1, "rbinder-");
+    char *at = append_text(address.sun_path + 1, "rbinder-");
     write_hex((u8 *)at, carried->token, sizeof carried->token);
     u32 size = (u32)(at + 2 * sizeof carried->token - (char *)&address);
     long socket = raw_call(__NR_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, 0, 0, 0), fd = -1;

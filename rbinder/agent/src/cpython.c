@@ -140,13 +140,12 @@ static void try_to_put_in(void) {
 void cpython_listens(void) {
     if (LIKELY(state >= IN_PLACE) || !agent.runtime_hooks || agent.status != ACTIVE || borrows_memory())
         return;
-    int *place = errno_pointer(), before = place ? *place : 0;
+    int kept = errno_kept();
     if (state != PRESENT)
         state = find_python() ? PRESENT : ABSENT;
     if (state == PRESENT)
         try_to_put_in();
-    if (place)
-        *place = before;
+    errno_back(kept);
 }
 
 /* The first accept of a process that was given its listening socket stands for the listening. */

@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "decimal.h"
+#include "text.h"
 #include "exec.h"
 #include "system.h"
 
@@ -32,24 +32,6 @@ static struct {
 } own;
 
 bool environment_active(void) { return own.active; }
-
-static u32 length(const char *text) {
-    u32 size = 0;
-    while (text[size])
-        size++;
-    return size;
-}
-
-static char *append(char *to, const char *from, u32 size) {
-    memcpy(to, from, size);
-    return to + size;
-}
-
-static bool begins(const char *text, const char *prefix) {
-    while (*prefix && *text == *prefix)
-        text++, prefix++;
-    return !*prefix;
-}
 
 static bool separates(char byte) { return byte == ':' || byte == ' ' || byte == '\t' || byte == '\n'; }
 

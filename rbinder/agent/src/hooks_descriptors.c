@@ -17,8 +17,8 @@ HOOKED int close(int descriptor) {
 static int descriptor_of(void *stream) {
     if (!stream || !agent.covered || !fileno)
         return -1;
-    int before = *errno_pointer(), descriptor = fileno(stream);
-    *errno_pointer() = before;
+    int kept = errno_kept(), descriptor = fileno(stream);
+    errno_back(kept);
     return descriptor;
 }
 

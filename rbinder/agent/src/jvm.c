@@ -9,6 +9,7 @@
 
 #include "jvm_interface.h"
 #include "tasks.h"
+#include "text.h"
 
 #if __has_include("jvm_classes.h")
 #include "jvm_classes.h" /* build.py: the compiled classes, each as its size in 4 bytes and then itself */
@@ -32,16 +33,17 @@ static u32 hash_of(const char *name, u32 size) {
     return (u32)(hash_bytes(HASH_START, (struct bytes){(const u8 *)name, size}) >> 32) & 63;
 }
 
-static u32 length_of(const char *text, char end) {
-    u32 length = 0;
-    while (text[length] && text[length] != end)
-        length++;
-    return length;
+/* Up to the line's end. */
+static u32 line_size(const char *text) {
+    u32 size = 0;
+    while (text[size] && text[size] != '\n')
+        size++;
+    return size;
 }
 
 static void make_filter(void) {
     for (const char *at = jvm.names; *at;) {
-        u32 size = length_of(at, '\n');
+        u32 size = line_size(at);
         jvm.filter |= 1ull << hash_of(at, size);
         at += size + (at[size] != 0);
     }
@@ -51,18 +53,12 @@ static bool is_changed(const char *name, u32 size) {
     if (!(jvm.filter >> hash_of(name, size) & 1))
         return false;
     for (const char *at = jvm.names; *at;) {
-        u32 length = length_of(at, '\n');
-        if (length == size && memcmp(at, name, size) == 0)
+        u32 own = line_size(at);
+        if (own == size && memcmp(at, name, size) == 0)
             return true;
-        at += length + (at[length] != 0);
+        at += own + (at[own] != 0);
     }
     return false;
-}
-
-static bool begins(const char *text, const char *with) {
-    while (*with && *text == *with)
-        text++, with++;
-    return !*with;
 }
 
 /* -- changing them */
@@ -82,19 +78,19 @@ static void patch(interface jvmti, interface jni, const char *name, int size, co
     object to = CALL_OBJECT(jni, jvm.patcher, jvm.patch, ((union value[]){{.object = text}, {.object = from}}));
     if (thrown(jni) || !to)
         return;
-    int length = ARRAY_LENGTH(jni, to);
+    int count = ARRAY_LENGTH(jni, to);
     u8 *room = NULL;
-    if (ALLOCATE(jvmti, length, &room) != 0 || !room)
+    if (ALLOCATE(jvmti, count, &room) != 0 || !room)
         return;
-    GET_BYTES(jni, to, length, room);
-    *new_size = length;
+    GET_BYTES(jni, to, count, room);
+    *new_size = count;
     *new_at = room;
 }
 
 static void class_loads(interface jvmti, interface jni, object redefined, object loader, const char *name, object domain,
                         int size, const u8 *at, int *new_size, u8 **new_at) {
     (void)redefined, (void)loader, (void)domain;
-    if (!name || !is_changed(name, length_of(name, 0)) || EXCEPTION_CHECK(jni))
+    if (!name || !is_changed(name, length(name)) || EXCEPTION_CHECK(jni))
         return;
     if (PUSH_FRAME(jni, 8) != JNI_OK) {
         thrown(jni);
@@ -159,7 +155,7 @@ static void look_at(object type, struct loaded *loaded) {
     if (CLASS_SIGNATURE(jvm.jvmti, type, &signature) != 0 || !signature)
         return;
     loaded->traced |= is_tracer(signature);
-    u32 size = length_of(signature, 0);
+    u32 size = length(signature);
     if (*signature == 'L' && (u32)loaded->count < MOST_CHANGED && is_changed(signature + 1, size - 2))
         loaded->found[loaded->count++] = type;
     DEALLOCATE(jvm.jvmti, signature);

@@ -244,10 +244,9 @@ bool is_writable_data(const void *at) {
 
 /* NULL: the kernel maps none. Then getauxval sets errno, which is the program's. */
 static const Elf64_Ehdr *find_vdso(void) {
-    int *error = errno_pointer(), before = error ? *error : 0;
+    int kept = errno_kept();
     const Elf64_Ehdr *header = getauxval ? (const Elf64_Ehdr *)getauxval(AT_SYSINFO_EHDR) : NULL;
-    if (error)
-        *error = before;
+    errno_back(kept);
     return header;
 }
 

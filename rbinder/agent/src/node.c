@@ -18,6 +18,7 @@
 
 #include "hooks.h"
 #include "tasks.h"
+#include "text.h"
 
 #define BRIDGE "node.cjs"
 #define REQUIRE "--require "
@@ -72,19 +73,6 @@ HOOKED char *getenv(const char *name) {
             return options;
     }
     return NEXT(getenv)(name);
-}
-
-static bool begins(const char *text, const char *prefix) {
-    while (*prefix && *text == *prefix)
-        text++, prefix++;
-    return !*prefix;
-}
-
-static u32 length(const char *text) {
-    u32 size = 0;
-    while (text[size])
-        size++;
-    return size;
 }
 
 static const char *last_part(const char *path) {
@@ -144,11 +132,6 @@ static bool is_plain(const char *path) {
         if (*path == ' ' || *path == '"' || *path == '\\')
             return false;
     return true;
-}
-
-static char *append(char *to, const char *from, u32 size) {
-    memcpy(to, from, size);
-    return to + size;
 }
 
 void node_start(const char *library) {

@@ -4,7 +4,7 @@
 #include <asm/stat.h>
 #include <linux/fcntl.h>
 
-#include "decimal.h"
+#include "text.h"
 #include "report.h"
 #include "state.h"
 

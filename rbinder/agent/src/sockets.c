@@ -98,10 +98,10 @@ static void know_peer(struct connection *connection, const struct address *addre
 /* -- accept */
 
 HOOKED int listen(int descriptor, int backlog) {
-    int *error = errno_pointer(), before = *error;
+    int kept = errno_kept();
     if (started())
         jvm_serves();
-    *error = before;
+    errno_back(kept);
     int result = NEXT(listen)(descriptor, backlog);
     if (result == 0 && started())
         cpython_listens();

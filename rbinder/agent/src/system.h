@@ -27,5 +27,15 @@ void *vdso_definition(const char *name);
 /* True where a C library is there to be asked (not before relocation of the library itself). */
 char ***environment_pointer(void); /* &environ; NULL: none */
 int *errno_pointer(void);          /* __errno_location(); NULL: none */
+/* Around what may change it, and isn't the program's. */
+static inline int errno_kept(void) {
+    int *place = errno_pointer();
+    return place ? *place : 0;
+}
+static inline void errno_back(int kept) {
+    int *place = errno_pointer();
+    if (place)
+        *place = kept;
+}
 
 #endif

@@ -8,11 +8,10 @@ struct runtime runtime;
 /* -- what is known of a connection */
 
 static struct connection *enter_descriptor(int descriptor) {
-    int *place = errno_pointer(), before = place ? *place : 0;
+    int kept = errno_kept();
     u64 entry = look(descriptor);
     struct connection *connection = entry == BORING ? NULL : enter_for(entry);
-    if (place)
-        *place = before;
+    errno_back(kept);
     return connection;
 }
 
@@ -98,10 +97,9 @@ static bool may_send_head(u64 entry) {
 }
 
 void runtime_asked(u64 entry, int descriptor) {
-    int *place = errno_pointer(), before = place ? *place : 0;
+    int kept = errno_kept();
     self.asked = may_send_head(entry) ? runtime.current(descriptor) : TASK_UNKNOWN;
-    if (place)
-        *place = before;
+    errno_back(kept);
 }
 
 u64 runtime_answered(const struct connection *connection) {
@@ -120,9 +118,8 @@ void runtime_has_read(void) {
     u64 task = self.read_task;
     if (task == TASK_NONE)
         return;
-    int *place = errno_pointer(), before = place ? *place : 0;
+    int kept = errno_kept();
     self.read_task = TASK_NONE;
     runtime.observes_read(self.read_from, task);
-    if (place)
-        *place = before;
+    errno_back(kept);
 }
