@@ -24,58 +24,111 @@
 
   const { defineProperty, getOwnPropertyDescriptor } = Object;
   const openTelemetry = Symbol.for("opentelemetry.js.api.1"); // where @opentelemetry/api keeps what is registered
-  let asyncHooks;
+  let asyncHooks, plainAgents;
   let storage; // knows the task that is running: a number of the agent's, or undefined
 
   // -- what runs for whom
 
   // Before Node 24 an AsyncLocalStorage leaves a frame of Node's own in stack traces, and a property in each resource. The
-  // ids of what is asynchronous do without. They are never used again; those of a task are forgotten when it is over.
+  // ids of what is asynchronous do without. They count up and are never used again, so each has its place by its last bits; one
+  // that has to give way while its request is open is kept apart. So are requests, by numbers. All of it is memory that stays:
+  // what lived as long as a request would outlive the collector's young generation, and be copied.
+  const PLACES = 1 << 16;
+  const LAST = PLACES - 1;
+  const EARLIER = 256; // requests
+  const TRIES = 64; // places of requests that are looked at, for one that is over
+  const FEW = 1 << 10;
+  const MOST_OF_ONE = 1 << 12;
+  const MOST_APART = 1 << 18; // beyond that it isn't known any more whose they are
+
   class Ids {
-    #served = new Map(); // of an id: {whose, ids}
-    #requests = [];
-    #room = 256; // so many requests, then those that are over are looked for
+    #ids = new Float64Array(PLACES);
+    #owners = new Uint32Array(PLACES); // of an id: its request's number; 0: none
+    #numbers = new Uint32Array(PLACES); // of an open request: its number
+    #tasks = new BigUint64Array(PLACES);
+    #kept = new Uint16Array(PLACES); // of an open request: how many are apart
+    #apart = new Map(); // of an id: its request's number
+    #room = FEW; // so many apart, then those of requests that are over are looked for
+    #latest = 0;
     #hook;
 
     constructor() {
-      const served = this.#served;
       const { executionAsyncId } = asyncHooks;
       const init = (id) => {
-        const request = served.get(executionAsyncId());
-        if (request === undefined || request.ids.length > 1 << 16 || served.size > 1 << 22) return;
-        served.set(id, request);
-        request.ids.push(id);
+        const number = this.#owner(executionAsyncId());
+        if (number !== 0 && this.#numbers[number & LAST] === number) this.#own(id, number);
       };
       this.#hook = asyncHooks.createHook({ init }).enable();
     }
 
+    #owner(id) {
+      const place = id & LAST;
+      if (this.#ids[place] === id) return this.#owners[place];
+      return this.#apart.size > 0 ? this.#apart.get(id) || 0 : 0;
+    }
+
+    #own(id, number) {
+      const place = id & LAST;
+      const former = this.#owners[place];
+      if (former !== 0 && this.#ids[place] !== id && this.#isOpen(former)) this.#keep(this.#ids[place], former);
+      this.#ids[place] = id;
+      this.#owners[place] = number;
+    }
+
     getStore() {
-      return this.#served.get(asyncHooks.executionAsyncId())?.whose;
+      const number = this.#owner(asyncHooks.executionAsyncId());
+      const place = number & LAST;
+      return number !== 0 && this.#numbers[place] === number ? this.#tasks[place] : undefined;
     }
 
-    enterWith(whose) {
+    enterWith(task) {
       const id = asyncHooks.executionAsyncId();
-      if (whose === undefined) {
-        this.#served.delete(id);
-        return;
-      }
-      const request = { whose, ids: [id] };
-      this.#served.set(id, request);
-      if (this.#requests.push(request) >= this.#room) this.#forget();
+      if (this.#apart.size > 0) this.#apart.delete(id);
+      const number = task === undefined ? 0 : this.#begin(task);
+      this.#own(id, number);
     }
 
-    #forget() {
-      const still = [];
-      for (const request of this.#requests)
-        if (open(request.whose)) still.push(request);
-        else for (const id of request.ids) if (this.#served.get(id) === request) this.#served.delete(id);
-      this.#requests = still;
-      this.#room = Math.max(256, 2 * still.length);
+    // One that began a while ago is likely to be over by now: its ids need not be kept when they give way.
+    #begin(task) {
+      this.#look((this.#latest - EARLIER) & LAST);
+      for (let tries = 0; tries < TRIES; tries++) {
+        this.#latest = (this.#latest + 1) >>> 0 || 1;
+        const place = this.#latest & LAST;
+        this.#look(place);
+        if (this.#numbers[place] !== 0) continue;
+        this.#numbers[place] = this.#latest;
+        this.#tasks[place] = task;
+        this.#kept[place] = 0;
+        return this.#latest;
+      }
+      return 0;
+    }
+
+    #look(place) {
+      if (this.#numbers[place] !== 0 && !open(this.#tasks[place])) this.#numbers[place] = 0;
+    }
+
+    #isOpen(number) {
+      const place = number & LAST;
+      if (this.#numbers[place] === number) this.#look(place);
+      return this.#numbers[place] === number;
+    }
+
+    // Of one request's those that came first: a timer it waits for rather than the last of a million promises.
+    #keep(id, number) {
+      if (this.#kept[number & LAST] === MOST_OF_ONE) return;
+      this.#kept[number & LAST]++;
+      this.#apart.set(id, number);
+      if (this.#apart.size < this.#room) return;
+      for (const [other, whose] of this.#apart) if (!this.#isOpen(whose)) this.#apart.delete(other);
+      this.#room = 2 * this.#apart.size + FEW;
+      if (this.#room > MOST_APART) this.#apart.clear();
     }
 
     disable() {
       this.#hook.disable();
-      this.#served.clear();
+      this.#numbers.fill(0);
+      this.#apart.clear();
     }
   }
 
@@ -130,19 +183,40 @@
 
   // -- node:http, and what is built on it
 
-  // The agent is asked for a connection, which it may have to wait for.
+  // What it has to wait for, Node does on its behalf. An agent of the program's own may take a connection from anywhere: what
+  // runs then says nothing, and for whom a request is has to be known when the agent is asked for it.
   function asked(agent, request) {
     if (storage) created(request, storage.getStore());
   }
 
-  // An agent of the program's own may take it from anywhere: what runs then says nothing.
-  function assigned(request, socket) {
-    if (!storage) return;
-    const own = isKnown(request) || !request.agent;
-    const whose = isKnown(request) ? taken(request) : own ? storage.getStore() : undefined;
-    if (!socket) return;
+  const OWN = ["addRequest", "createConnection", "createSocket", "keepSocketAlive", "removeSocket", "reuseSocket"];
+
+  function isPlain(agent) {
+    const prototype = Object.getPrototypeOf(agent);
+    if (!plainAgents.includes(prototype)) return false;
+    for (const name of OWN) if (Object.hasOwn(agent, name)) return false;
+    return true;
+  }
+
+  // It has its connection, and its head is written at once.
+  function assigned(request) {
+    const { agent, socket } = request;
+    if (!storage || !socket) return;
+    const whose = isKnown(request) ? taken(request) : !agent || isPlain(agent) ? storage.getStore() : undefined;
     if (socket.connecting) sayLater(socket, whose);
     else say(socket, whose);
+  }
+
+  // Reading object.name calls one first, as a function that did so when it is called would be slower, or show in stack traces.
+  function onReading(object, name, read) {
+    defineProperty(object, name, {
+      get: read,
+      set(value) {
+        defineProperty(this, name, { value, writable: true, enumerable: true, configurable: true });
+      },
+      enumerable: Object.hasOwn(object, name) && Object.prototype.propertyIsEnumerable.call(object, name),
+      configurable: true,
+    });
   }
 
   function before(first, object, name) {
@@ -236,11 +310,22 @@
   function install() {
     asyncHooks = require("node:async_hooks");
     const { Agent, ClientRequest } = require("node:http");
+    plainAgents = [Agent.prototype, require("node:https").Agent.prototype];
     const { Socket } = require("node:net");
     storage = parseInt(process.versions.node) < 24 ? new Ids() : new asyncHooks.AsyncLocalStorage();
     writes = before(firstWrite, Socket.prototype, "_writeGeneric");
-    replace(asked, Agent.prototype, "addRequest");
-    replace(assigned, ClientRequest.prototype, "onSocket");
+    const addRequest = Agent.prototype.addRequest;
+    const askedFirst = before(asked, Agent.prototype, "addRequest");
+    onReading(Agent.prototype, "addRequest", function () {
+      return isPlain(this) ? addRequest : askedFirst;
+    });
+    const outgoing = Object.getPrototypeOf(ClientRequest.prototype);
+    onReading(ClientRequest.prototype, "_flush", function () {
+      try {
+        assigned(this);
+      } catch {}
+      return outgoing._flush;
+    });
     for (const name in channels) subscribe(name, channels[name]);
     discover();
     told(true);

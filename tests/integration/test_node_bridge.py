@@ -137,6 +137,14 @@ def test_pipelined_requests(rbinder: Rbinder, back: Back) -> None:
     assert [back.traces(path) for path in paths] == [[10 + at] for at in range(6)]
 
 
+def test_a_timer_outlives_very_many_promises(rbinder: Rbinder, back: Back) -> None:
+    """Of its own request, and of another one."""
+    port = start(rbinder, back)
+    paths = [f"/many?{number}" for number in range(4)]
+    exchange(port, b"".join(request(path, 60 + at, at == 3) for at, path in enumerate(paths)))
+    assert [back.traces(path) for path in paths] == [[60 + at] for at in range(4)]
+
+
 def test_a_body_that_is_sent_bit_by_bit(rbinder: Rbinder, back: Back) -> None:
     port = start(rbinder, back)
     for trace in (20, 21, 22):

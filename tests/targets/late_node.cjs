@@ -24,6 +24,13 @@ const paths = {
     call(request.url, () => response.end());
   },
   "/slow": (request, response) => setTimeout(() => call(request.url, () => response.end()), 20),
+  // a timer, and then very many things that are asynchronous
+  "/many": (request, response) => {
+    setTimeout(() => call(request.url, () => response.end()), 20);
+    setImmediate(() => {
+      for (let count = 0; count < 100_000; count++) Promise.resolve().then(() => {});
+    });
+  },
   // a body that is sent bit by bit: the head goes with the first
   "/upload": (request, response) => {
     const upload = { host: "127.0.0.1", port: backPort, path: request.url, method: "POST", agent };
