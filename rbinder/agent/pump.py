@@ -55,7 +55,8 @@ class Pump(ctypes.Structure):
         ("patience", ctypes.c_uint64),
         ("shortest", ctypes.c_uint32),
         ("longest", ctypes.c_uint32),
-        ("reserved", ctypes.c_uint32),
+        ("gather", ctypes.c_uint32),
+        ("since", ctypes.c_uint64),
     )
 
 

@@ -23,6 +23,7 @@ from rbinder.records import HEADER
 LIMIT = 64 << 20  # bytes kept; beyond them the ring fills, and the agents drop and count
 PIECE = 1 << 18  # bytes taken at once, at most
 SHORTEST, LONGEST = 20, 100  # milliseconds between looks at the ring: while records come, and while none do
+GATHER = 100  # milliseconds that few records wait for more
 PATIENCE = 1_000_000_000  # ns for a producer to finish its record; a killed one is noticed sooner
 FOREVER = 3600.0  # seconds
 READ_SIZE = 65536
@@ -57,7 +58,7 @@ class RingInbox:
         self._source = source
         self._library = load()
         self._spool = mmap.mmap(-1, limit + SPOOL_SLACK, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self._pump = Pump(patience=PATIENCE, shortest=SHORTEST, longest=LONGEST, size=limit)
+        self._pump = Pump(patience=PATIENCE, shortest=SHORTEST, longest=LONGEST, gather=GATHER, size=limit)
         self._pump.reader.shared = memory.address
         self._pump.data = self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._spool))
         self.memory = memory

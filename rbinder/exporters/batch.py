@@ -19,8 +19,11 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from rbinder.exporters.otlp_wire import EncodedSpans, Spans
 
-QUEUE_SIZE, BATCH_SIZE = 2048, 512  # spans, and seconds: the OpenTelemetry specification's defaults
-DELAY = 5.0
+# Spans: four times the OpenTelemetry specification's defaults, which are made for an SDK in one process. An export
+# costs about as much as a thousand spans in it.
+QUEUE_SIZE, BATCH_SIZE = 8192, 2048
+MOST_BYTES = 1 << 20  # in a batch of encoded spans, so that it isn't too large for a receiver (gRPC's take 4 MiB)
+DELAY = 5.0  # seconds: the specification's default
 FULL_PATIENCE = 2.0  # seconds to wait for room in the queue before the other end counts as stuck
 
 
@@ -182,6 +185,9 @@ class BatchProcessor(SpanProcessor):
         """Called with the lock held; may wait while the other end is known to take spans."""
         deadline = time.monotonic() + FULL_PATIENCE
         while self._size + count > self._limits.queue and self._healthy and not self._closing:
+            if self._queue and not self._kicked:  # it isn't a whole batch yet, but what comes doesn't fit in beside it
+                self._kicked = True
+                self._changed.notify_all()
             if not self._changed.wait(max(0.0, deadline - time.monotonic())):
                 self._healthy = False
         return self._size + count <= self._limits.queue and not self._closing
@@ -205,13 +211,14 @@ class BatchProcessor(SpanProcessor):
                 left = self._since + self._limits.delay - time.monotonic() if self._queue else None
                 self._changed.wait(left)
             batch: list[Spans] = []
-            self._in_hand = 0
-            while self._queue and self._in_hand + _count(self._queue[0]) <= self._limits.batch:
+            size = self._in_hand = 0
+            while self._queue and self._in_hand + _count(self._queue[0]) <= self._limits.batch and size < MOST_BYTES:
                 self._in_hand += _count(self._queue[0])
+                size += _bytes(self._queue[0])
                 batch.append(self._queue.popleft())
             self._size -= self._in_hand
             self._since = time.monotonic()
-            self._kicked = self._kicked and bool(self._queue)
+            self._kicked = bool(self._queue) and (self._kicked or size >= MOST_BYTES)
             self._changed.notify_all()
             return batch
 
@@ -254,3 +261,8 @@ class BatchProcessor(SpanProcessor):
 
 def _count(spans: Spans) -> int:
     return spans.count if isinstance(spans, EncodedSpans) else 1
+
+
+def _bytes(spans: Spans) -> int:
+    """As far as it is known."""
+    return len(spans.data) if isinstance(spans, EncodedSpans) else 0

@@ -10,7 +10,8 @@ import pytest
 from made import offer
 from opentelemetry.sdk.trace import ReadableSpan
 
-from rbinder.exporters.batch import BatchProcessor, Limits, limits_from_environment
+from rbinder.exporters.batch import MOST_BYTES, BatchProcessor, Limits, limits_from_environment
+from rbinder.exporters.otlp_wire import EncodedSpans
 
 IMPATIENT = 5.0  # seconds within which anything here has long ended
 
@@ -130,13 +131,34 @@ def test_the_end_is_bounded_in_time(spans: list[ReadableSpan]) -> None:
     gate.opened.set()
 
 
-def test_limits_are_the_specifications(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_doesnt_fit_in_beside_part_of_a_batch_sends_that(spans: list[ReadableSpan]) -> None:
+    """Neither is full: the queue has no room for what comes, and holds less than a batch."""
+    gate = Gate()
+    processor = BatchProcessor(gate, Limits(10, 10, 60.0), "test", encoded=True)
+    for _ in range(5):
+        processor.take(EncodedSpans(b"", 7, spans[0]))
+    processor.close(time.monotonic() + IMPATIENT)
+    assert counts(processor) == (35, 35, 0, 0)
+
+
+def test_a_batch_is_limited_in_bytes_too(spans: list[ReadableSpan]) -> None:
+    gate = Gate()
+    processor = BatchProcessor(gate, Limits(100, 100, 60.0), "test", encoded=True)
+    for _ in range(5):
+        processor.take(EncodedSpans(bytes(MOST_BYTES // 2), 10, spans[0]))
+    assert processor.force_flush(5000)
+    assert sum(gate.batches) == 5
+    assert max(gate.batches) == 2
+    processor.close(time.monotonic() + IMPATIENT)
+
+
+def test_limits_without_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE", "SCHEDULE_DELAY"):
         monkeypatch.delenv(f"OTEL_BSP_{name}", raising=False)
-    assert limits_from_environment() == Limits(2048, 512, 5.0)
-    assert limits_from_environment(0.2) == Limits(2048, 512, 0.2)
+    assert limits_from_environment() == Limits(8192, 2048, 5.0)
+    assert limits_from_environment(0.2) == Limits(8192, 2048, 0.2)
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "100")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "250")
     assert limits_from_environment() == Limits(100, 100, 0.25)
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "many")
-    assert limits_from_environment().queue == 2048
+    assert limits_from_environment().queue == 8192

@@ -6,9 +6,30 @@
 #include "raw.h"
 #include "ring.h"
 
+#define ENOUGH (1u << 18) /* bytes: the taker has something to do for a while */
+#define NS_PER_MS 1000000u
+
 static void wake_taker(struct pump *pump) {
     if (__atomic_exchange_n(&pump->taker_sleeps, 0, __ATOMIC_SEQ_CST))
         raw_wake(&pump->taker_sleeps);
+}
+
+/* To wake the taker costs more than what it does with a few records: they wait for each other. Returns for how many
+ * milliseconds at most the pump may sleep. */
+static u32 offer(struct pump *pump, u32 nap) {
+    u64 now = raw_now(), count = pump->written - __atomic_load_n(&pump->taken, __ATOMIC_ACQUIRE);
+    if (!count) {
+        pump->since = 0;
+        return nap;
+    }
+    if (!pump->since)
+        pump->since = now;
+    u64 waited = (now - pump->since) / NS_PER_MS;
+    if (count < ENOUGH && waited < pump->gather && !__atomic_load_n(&pump->ending, __ATOMIC_RELAXED))
+        return MIN(nap, (u32)(pump->gather - waited));
+    pump->since = 0;
+    wake_taker(pump);
+    return nap;
 }
 
 /* A drain may run past the spool's end by up to one record (there is room for it); that part belongs at its beginning. */
@@ -23,8 +44,6 @@ static u64 fill(struct pump *pump) {
     __atomic_store_n(&pump->written, pump->written + count, __ATOMIC_SEQ_CST);
     /* what was in the ring up to here is in the spool */
     __atomic_store_n(&pump->passed, __atomic_load_n(&pump->reader.shared->tail, __ATOMIC_RELAXED), __ATOMIC_RELEASE);
-    if (count)
-        wake_taker(pump);
     return count;
 }
 
@@ -42,10 +61,11 @@ __attribute__((visibility("default"))) void pump_run(struct pump *pump) {
         if (last && pump->passed >= end)
             return;
         nap = count ? pump->shortest : MIN(nap * 2, pump->longest);
+        u32 sleep = offer(pump, last ? 1 : nap);
         if (count || reader_empty(shared))
-            reader_wait(shared, last ? 1 : nap);
+            reader_wait(shared, sleep);
         else /* the spool has no room, or a record isn't finished: that there are more of them changes nothing */
-            raw_sleep(&pump->ending, last, last ? 1 : nap);
+            raw_sleep(&pump->ending, last, sleep);
     }
 }
 

@@ -62,7 +62,8 @@ struct pump {
     u32 ending;       /* 1: take what is in the ring now, and return */
     u64 patience;     /* of reader_drain, ns */
     u32 shortest, longest; /* naps, milliseconds: while records come, and while none do */
-    u32 reserved;
+    u32 gather;       /* milliseconds that a few records wait for more before the taker is woken */
+    u64 since;        /* of the pump: when the first of them came, ns of CLOCK_MONOTONIC; 0: none waits */
 };
 /* Until `ending` is set, and everything that was in the ring then has been moved. */
 void pump_run(struct pump *pump);
