@@ -33,6 +33,7 @@ class App:
     """A front. `sdk` is how its ecosystem's instrumentation is added; where it is None, `why_not` says why.
 
     `internal_spans` are those that the SDK makes for a request beyond SERVER and CLIENT spans, which rbinder makes too.
+    After `warms` seconds of load what a just-in-time compiler still does shows no more (seen on 2 cores).
     """
 
     name: str
@@ -41,6 +42,7 @@ class App:
     why_not: str = ""
     archetypes: tuple[str, ...] = ARCHETYPES
     internal_spans: int = 0
+    warms: float = 2.0
     why_no_agent: str = ""  # why the engine agent can't trace it
 
     def command(self, port: int, back: int) -> list[str]:
@@ -75,7 +77,7 @@ def _c(directory: Path) -> App:
 
 def _node(directory: Path) -> App:
     words = (need("node"), str(SOURCES / "node" / "front.js"), "{port}", "{back}")
-    return _with(Peers(directory).node, App("Node", words))
+    return _with(Peers(directory).node, App("Node", words, warms=4.0))
 
 
 def _flask(directory: Path) -> App:
@@ -100,7 +102,7 @@ def _java(directory: Path) -> App:
     # Without Nagle's algorithm, and with as many kept connections as threads: the defaults are 40 ms and five.
     options = ("-Dsun.net.httpserver.nodelay=true", f"-Dhttp.maxConnections={THREADS}")
     words = ("java", *options, "-cp", str(classes), "Front", "{port}", "{back}")
-    return _with(Peers(directory).java, App("Java", words))
+    return _with(Peers(directory).java, App("Java", words, warms=6.0))
 
 
 def _spring(directory: Path) -> App:
@@ -108,7 +110,7 @@ def _spring(directory: Path) -> App:
     package = [need("mvn"), "-q", "-B", "-f", str(SOURCES / "spring" / "pom.xml"), f"-Doutput={out}", "package"]
     once(directory / "spring.done", [*_sources("spring"), *package], lambda: run(package))
     words = ("java", "-jar", str(out / "front.jar"), "{port}", "{back}")
-    return _with(Peers(directory).java, App("Spring Boot", words))
+    return _with(Peers(directory).java, App("Spring Boot", words, warms=8.0))
 
 
 def _go(directory: Path) -> App:

@@ -22,7 +22,7 @@ from receiver import Receiver
 
 T = TypeVar("T")
 CONNECTIONS = 8
-USED_TO = 0.4  # seconds of a kind of load before it is measured
+USED_TO = 0.2  # of the time that a program takes to be warm, for each kind of load before it is measured
 SHARE, FASTEST = 0.25, 1000  # a fixed rate: so much of what the untouched program can do, and requests a second at most
 
 
@@ -42,7 +42,7 @@ class Plan:
     rounds: int
     seconds: float
     starts: int
-    warmup: float  # seconds, once for each variant
+    warmup: float  # of the time that a program takes to be warm, once for each variant
     profile: int  # seconds
     loads: tuple[Stress, ...]
 
@@ -51,7 +51,7 @@ FULL = Plan(
     rounds=7,
     seconds=0.5,
     starts=3,
-    warmup=2.0,
+    warmup=1.0,
     profile=3,
     loads=(
         Stress("hello", fixed=False),
@@ -66,7 +66,7 @@ QUICK = Plan(
     rounds=3,
     seconds=0.4,
     starts=1,
-    warmup=0.6,
+    warmup=0.3,
     profile=1,
     loads=(Stress("work", fixed=False, strace=True), Stress("mixed", fixed=True)),
 )
@@ -87,7 +87,7 @@ class Bench:
             fronts = self._start(programs, app, back, receiver)
             for front in list(fronts.values()):
                 archetype = "work" if "work" in app.archetypes else app.archetypes[0]
-                self._try(fronts, front, partial(self._accustom, front, archetype, self._plan.warmup, receiver))
+                self._try(fronts, front, partial(self._accustom, front, archetype, receiver))
             for stress in self._plan.loads:
                 if UNTOUCHED in fronts and stress.archetype in app.archetypes:
                     self._stress(fronts, stress, receiver)
@@ -122,8 +122,9 @@ class Bench:
                     front.program.stop(PATIENCE)
         return {variant: fronts[variant] for variant in VARIANTS if variant in fronts}
 
-    def _accustom(self, front: Front, archetype: str, seconds: float, receiver: Receiver) -> None:
+    def _accustom(self, front: Front, archetype: str, receiver: Receiver, part: float = 1.0) -> None:
         """Load that isn't counted, and what its spans cost: over before anything is measured."""
+        seconds = front.app.warms * self._plan.warmup * part
         with suppress(Failure):  # a cold program on a busy machine may have no answer yet
             load = self._generators.saturate(front.port, f"/{archetype}", CONNECTIONS, seconds)
             receiver.take(front.sender, expected(front.variant, archetype, load.requests))
@@ -136,7 +137,7 @@ class Bench:
         print(f"{app.name}, {stress.archetype}, {f'{rate}/s' if rate else 'as fast as it goes'}", file=sys.stderr)
         for front in list(asked.values()):
             if front.variant in fronts:
-                self._try(fronts, front, partial(self._accustom, front, stress.archetype, USED_TO, receiver))
+                self._try(fronts, front, partial(self._accustom, front, stress.archetype, receiver, USED_TO))
         for _ in range(self._plan.rounds):
             for name in random.sample(list(asked), len(asked)):
                 if name in fronts:
