@@ -43,6 +43,7 @@ class App:
     archetypes: tuple[str, ...] = ARCHETYPES
     internal_spans: int = 0
     warms: float = 2.0
+    asked: bool = False  # whether rbinder asks its runtime for whom a call is
     why_no_agent: str = ""  # why the engine agent can't trace it
 
     def command(self, port: int, back: int) -> list[str]:
@@ -77,7 +78,7 @@ def _c(directory: Path) -> App:
 
 def _node(directory: Path) -> App:
     words = (need("node"), str(SOURCES / "node" / "front.js"), "{port}", "{back}")
-    return _with(Peers(directory).node, App("Node", words, warms=4.0))
+    return _with(Peers(directory).node, App("Node", words, warms=4.0, asked=True))
 
 
 def _flask(directory: Path) -> App:
@@ -85,14 +86,15 @@ def _flask(directory: Path) -> App:
     sdk = peers.python()  # the frameworks come with it
     gunicorn = (peers.interpreter, "-m", "gunicorn", "--no-control-socket", "--chdir", str(SOURCES / "flask"))
     options = ("-k", "gthread", "--threads", str(THREADS), "--keep-alive", KEPT, "-b", "127.0.0.1:{port}")
-    return App("Flask", (*gunicorn, *options, "-e", "BACK_PORT={back}", "app:app"), sdk)
+    return App("Flask", (*gunicorn, *options, "-e", "BACK_PORT={back}", "app:app"), sdk, asked=True)
 
 
 def _fastapi(directory: Path) -> App:
     peers = Peers(directory)
     sdk = peers.python()
     words = (peers.interpreter, str(SOURCES / "fastapi" / "app.py"), "{port}", "{back}")
-    return App("FastAPI", words, sdk, internal_spans=2)  # each message that it sends, of which a response has two
+    messages = 2  # that it sends for a response, each with a span
+    return App("FastAPI", words, sdk, internal_spans=messages, asked=True)
 
 
 def _java(directory: Path) -> App:
@@ -102,7 +104,7 @@ def _java(directory: Path) -> App:
     # Without Nagle's algorithm, and with as many kept connections as threads: the defaults are 40 ms and five.
     options = ("-Dsun.net.httpserver.nodelay=true", f"-Dhttp.maxConnections={THREADS}")
     words = ("java", *options, "-cp", str(classes), "Front", "{port}", "{back}")
-    return _with(Peers(directory).java, App("Java", words, warms=6.0))
+    return _with(Peers(directory).java, App("Java", words, warms=6.0, asked=True))
 
 
 def _spring(directory: Path) -> App:
@@ -110,7 +112,7 @@ def _spring(directory: Path) -> App:
     package = [need("mvn"), "-q", "-B", "-f", str(SOURCES / "spring" / "pom.xml"), f"-Doutput={out}", "package"]
     once(directory / "spring.done", [*_sources("spring"), *package], lambda: run(package))
     words = ("java", "-jar", str(out / "front.jar"), "{port}", "{back}")
-    return _with(Peers(directory).java, App("Spring Boot", words, warms=8.0))
+    return _with(Peers(directory).java, App("Spring Boot", words, warms=8.0, asked=True))
 
 
 def _go(directory: Path) -> App:

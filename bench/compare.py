@@ -49,7 +49,7 @@ def _found(report: Report) -> dict[str, tuple[Ratio, Kind]]:
     """Each ratio by what it is of. The fixed rate is no part of that: where the machine is slower, so is it."""
     found = {}
     for group in groups(report):
-        how = f"{group.archetype}, {'at a fixed rate' if group.rate else 'as fast as it goes'}"
+        how = f"{group.archetype}, {_how(group)}"
         for variant in group.cells:
             for kind in KINDS:
                 ratio = group.ratio(variant, kind.measure) if kind.told(group) else None
@@ -58,11 +58,17 @@ def _found(report: Report) -> dict[str, tuple[Ratio, Kind]]:
     return found
 
 
+def _how(group: Group) -> str:
+    if group.rate:
+        return "at a fixed rate"
+    return "as fast as it goes" if group.saturated else "one at a time"
+
+
 def _counts(old: Report, new: Report) -> Iterator[str]:
     """Spans that were lost and links that were wrong have no spread: any change is told."""
-    before = {(group.program, group.archetype, bool(group.rate)): group for group in groups(old)}
+    before = {(group.program, group.archetype, _how(group)): group for group in groups(old)}
     for group in groups(new):
-        was = before.get((group.program, group.archetype, bool(group.rate)))
+        was = before.get((group.program, group.archetype, _how(group)))
         if was is not None:
             for variant in group.cells.keys() & was.cells.keys():
                 yield from _changed(was, group, variant)

@@ -94,24 +94,29 @@ class Group:
     connections: int
     cells: dict[str, Cell]
 
-    def ratio(self, variant: str, measure: Measure) -> Ratio | None:
+    @property
+    def saturated(self) -> bool:
+        """As many requests at a time as there are connections, and these are several."""
+        return not self.rate and self.connections > 1
+
+    def ratio(self, variant: str, measure: Measure, other: str = UNTOUCHED) -> Ratio | None:
         """None where one of the two was not measured."""
-        cell, base = self.cells.get(variant), self.cells.get(UNTOUCHED)
+        cell, base = self.cells.get(variant), self.cells.get(other)
         if cell is None or base is None or not cell.rounds or not base.rounds:
             return None
         return ratio(cell, base, measure)
 
-    def seen(self, variant: str, measure: Measure) -> bool:
+    def seen(self, variant: str, measure: Measure, other: str = UNTOUCHED) -> bool:
         """Whether the difference is larger than any that the untouched program showed against itself."""
-        found = self.ratio(variant, measure)
+        found = self.ratio(variant, measure, other)
         return found is not None and found.seen(self.ratio(AGAIN, measure))
 
 
 def groups(report: Report) -> list[Group]:
     """In the order in which they were measured."""
-    found: dict[tuple[str, str, bool], Group] = {}
+    found: dict[tuple[str, str, bool, int], Group] = {}
     for cell in report.cells:
-        key = cell.program, cell.archetype, bool(cell.rate)
+        key = cell.program, cell.archetype, bool(cell.rate), cell.connections
         group = found.setdefault(key, Group(cell.program, cell.archetype, cell.rate, cell.connections, {}))
         if cell.rounds:
             group.cells[cell.variant] = cell

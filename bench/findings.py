@@ -38,7 +38,7 @@ _COSTS: dict[tuple[str, str], tuple[str, Callable[[Group, str], float]]] = {
 def costs(report: Report) -> list[Cost]:
     """The three largest, of the program that was profiled."""
     found = []
-    fast = {group.program: group for group in groups(report) if group.archetype == "work" and not group.rate}
+    fast = {group.program: group for group in groups(report) if group.archetype == "work" and group.saturated}
     for name, text in report.profiles.items():
         variant, whose, program = name.split(", ", 2)
         group = fast.get(program)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from apps import App
 from memory import proportional
-from model import AGENT, PTRACE, SDK, STRACE
+from model import AGENTS, PTRACE, SDK, STRACE, UNASKED, UNSAMPLED
 from programs import DEADLINE, Failure, Program, Programs, Role, cpu_seconds, descendants, free_port, rbinder, roles
 from receiver import DELAY, Receiver
 
@@ -33,8 +33,8 @@ class Front:
 
     def look(self) -> None:
         """Who belongs to it: asked before each stretch of load, as servers start workers late."""
-        if self.variant in (AGENT, PTRACE):
-            self.roles = roles(self.program, self.variant)
+        if self.variant in (*AGENTS, PTRACE):
+            self.roles = roles(self.program, engine(self.variant))
         else:
             pid = self.program.process.pid
             own = "strace" if self.variant == STRACE else "program"
@@ -59,13 +59,20 @@ class Front:
         return [role.pid for role in self.roles if role.name in names]
 
 
+def engine(variant: str) -> str:
+    """Of rbinder's variants."""
+    return "agent" if variant in AGENTS else "ptrace"
+
+
 def command(app: App, variant: str, port: int, back: int) -> tuple[list[str], dict[str, str]]:
     """What is run, and what is in its environment besides the sink."""
     plain = app.command(port, back)
-    if variant == AGENT and app.why_no_agent:
+    if variant in AGENTS and app.why_no_agent:
         raise Failure(app.why_no_agent)
-    if variant in (AGENT, PTRACE):
-        return [*rbinder("-q", "-x", "otlp", "-e", variant), *plain], {}
+    if variant in (*AGENTS, PTRACE):
+        more = ("--no-runtime-hooks",) if variant == UNASKED else ()
+        extra = {"OTEL_TRACES_SAMPLER": "always_off"} if variant == UNSAMPLED else {}
+        return [*rbinder("-q", "-x", "otlp", "-e", engine(variant), *more), *plain], extra
     if variant == STRACE:
         return [*_STRACE, *plain], {}
     if variant == SDK:

@@ -15,11 +15,25 @@ from apps import App
 from figures import total
 from fronts import PATIENCE, Front, start
 from loads import Generators, Load
-from model import AGENT, PTRACE, SDK, STRACE, UNTOUCHED, VARIANTS, Cell, Footprint, Report, Round
+from model import (
+    AGENT,
+    PARTS,
+    PTRACE,
+    SDK,
+    STRACE,
+    UNASKED,
+    UNTOUCHED,
+    VARIANTS,
+    Cell,
+    Footprint,
+    Report,
+    Round,
+)
 from profiles import profile
 from programs import Failure, Programs
 from receiver import Receiver
 
+_TRACING = (AGENT, UNASKED, PTRACE, SDK)  # variants that make spans
 T = TypeVar("T")
 CONNECTIONS = 8
 USED_TO = 0.2  # of the time that a program takes to be warm, for each kind of load before it is measured
@@ -28,11 +42,12 @@ SHARE, FASTEST = 0.25, 1000  # a fixed rate: so much of what the untouched progr
 
 @dataclass(frozen=True, slots=True)
 class Stress:
-    """A kind of load: a path, at a fixed rate or as fast as it goes; strace is measured under those that say so."""
+    """A kind of load: a path, at a fixed rate or as fast as it goes. `more`: variants not measured under all."""
 
     archetype: str
     fixed: bool
-    strace: bool = False
+    more: tuple[str, ...] = ()
+    connections: int = CONNECTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +70,10 @@ FULL = Plan(
     profile=3,
     loads=(
         Stress("hello", fixed=False),
-        Stress("work", fixed=False, strace=True),
+        Stress("work", fixed=False, more=(STRACE, *PARTS)),
+        Stress("work", fixed=False, more=PARTS, connections=1),
         Stress("cpu", fixed=False),
-        Stress("work", fixed=True, strace=True),
+        Stress("work", fixed=True, more=(STRACE,)),
         Stress("io", fixed=True),
         Stress("mixed", fixed=True),
     ),
@@ -68,7 +84,7 @@ QUICK = Plan(
     starts=1,
     warmup=0.3,
     profile=1,
-    loads=(Stress("work", fixed=False, strace=True), Stress("mixed", fixed=True)),
+    loads=(Stress("work", fixed=False, more=(STRACE,)), Stress("mixed", fixed=True)),
 )
 
 
@@ -97,16 +113,18 @@ class Bench:
             if profiled:
                 self._profile(fronts)
         if UNTOUCHED in fronts:
-            self._report.footprints.extend(self._footprints[variant] for variant in fronts)
+            self._report.footprints.extend(self._footprints[name] for name in fronts if name in VARIANTS)
 
     def _start(self, programs: Programs, app: App, back: int, receiver: Receiver) -> dict[str, Front]:
         """Every variant, in turns; the last of its starts goes on running."""
         fronts: dict[str, Front] = {}
         absent: set[str] = set()
+        more = {name for stress in self._plan.loads for name in stress.more}
+        wanted = [*VARIANTS, *(name for name in PARTS if name in more and _fits(app, name))]
         for turn in range(self._plan.starts):
-            for variant in random.sample(VARIANTS, len(VARIANTS)):
+            for variant in random.sample(wanted, len(wanted)):
                 last = turn == self._plan.starts - 1
-                if variant in absent or (variant == STRACE and not last):
+                if variant in absent or (variant in (STRACE, *PARTS) and not last):
                     continue
                 try:
                     front = start(programs, app, variant, back, receiver)
@@ -120,7 +138,7 @@ class Bench:
                     fronts[variant] = front
                 else:
                     front.program.stop(PATIENCE)
-        return {variant: fronts[variant] for variant in VARIANTS if variant in fronts}
+        return {variant: fronts[variant] for variant in wanted if variant in fronts}
 
     def _accustom(self, front: Front, archetype: str, receiver: Receiver, part: float = 1.0) -> None:
         """Load that isn't counted, and what its spans cost: over before anything is measured."""
@@ -131,10 +149,11 @@ class Bench:
 
     def _stress(self, fronts: dict[str, Front], stress: Stress, receiver: Receiver) -> None:
         """All rounds under one kind of load."""
-        asked = {name: front for name, front in fronts.items() if stress.strace or name != STRACE}
+        asked = {name: front for name, front in fronts.items() if name in stress.more or name not in (STRACE, *PARTS)}
         app, rate = fronts[UNTOUCHED].app, self._rate(fronts[UNTOUCHED], stress.archetype) if stress.fixed else 0
-        cells = {name: Cell(app.name, stress.archetype, name, CONNECTIONS, rate) for name in asked}
-        print(f"{app.name}, {stress.archetype}, {f'{rate}/s' if rate else 'as fast as it goes'}", file=sys.stderr)
+        cells = {name: Cell(app.name, stress.archetype, name, stress.connections, rate) for name in asked}
+        how = f"{rate}/s" if rate else f"as fast as it goes, {stress.connections} connections"
+        print(f"{app.name}, {stress.archetype}, {how}", file=sys.stderr)
         for front in list(asked.values()):
             if front.variant in fronts:
                 self._try(fronts, front, partial(self._accustom, front, stress.archetype, receiver, USED_TO))
@@ -202,7 +221,12 @@ class Bench:
 
 def expected(variant: str, archetype: str, requests: int) -> int:
     """Spans of so many requests: one for each that is served, and where that calls the back, one for the call."""
-    return requests * (1 if archetype == "hello" else 2) if variant in (AGENT, PTRACE, SDK) else 0
+    return requests * (1 if archetype == "hello" else 2) if variant in _TRACING else 0
+
+
+def _fits(app: App, part: str) -> bool:
+    """Whether the agent has that part there."""
+    return not app.why_no_agent and (part != UNASKED or app.asked)
 
 
 def even(rate: float) -> int:

@@ -11,6 +11,10 @@ from typing import Any
 UNTOUCHED, AGAIN = "untouched", "untouched again"
 AGENT, PTRACE, STRACE, SDK = "agent", "ptrace", "strace", "its own SDK"
 VARIANTS = (UNTOUCHED, AGAIN, AGENT, PTRACE, SDK, STRACE)
+# The agent in parts: with nothing sampled, so that it only looks and inserts; without asking the runtime.
+UNSAMPLED, UNASKED = "agent, nothing sampled", "agent, runtime not asked"
+PARTS = (UNSAMPLED, UNASKED)
+AGENTS = (AGENT, *PARTS)
 ARCHETYPES = ("hello", "work", "cpu", "io", "mixed")  # paths of the programs
 
 

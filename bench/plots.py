@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -13,7 +13,7 @@ from figures import Group, Measure, cpu_program, cpu_tool, groups, median, p50, 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from model import AGAIN, AGENT, PTRACE, SDK, STRACE, UNTOUCHED, VARIANTS, Report
+from model import AGAIN, AGENT, PTRACE, SDK, STRACE, UNTOUCHED, VARIANTS, Cell, Report
 from verdicts import MEANINGS
 
 COLOURS = {
@@ -33,7 +33,7 @@ plt.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "rbinder", "font.size":
 def draw(report: Report, directory: Path) -> dict[str, str]:
     """All pictures, into the directory; returns their titles and paths as seen from the directory above."""
     every = groups(report)
-    fast, fixed = [group for group in every if not group.rate], [group for group in every if group.rate]
+    fast, fixed = [group for group in every if group.saturated], [group for group in every if group.rate]
     drawn = {
         "Throughput as fast as it goes, relative to the untouched program": ("throughput", fast, throughput),
         "Median latency at a fixed rate, relative to the untouched program": ("latency-p50", fixed, p50),
@@ -119,7 +119,7 @@ def _stacked(axis: Axes, columns: Sequence[dict[str, tuple[float, float]]], top:
 
 
 def _cpu(title: str, report: Report, path: Path) -> None:
-    every = [group for group in groups(report) if not (group.archetype == "work" and group.rate)]
+    every = [group for group in groups(report) if group.saturated or (group.rate and group.archetype != "work")]
     archetypes = list(dict.fromkeys(group.archetype for group in every)) or ["work"]
     figure, axes = _grid(archetypes, title)
     for axis, archetype in zip(axes, archetypes, strict=True):
@@ -135,8 +135,12 @@ def _cpu(title: str, report: Report, path: Path) -> None:
 def _shares(group: Group) -> dict[str, tuple[float, float]]:
     """CPU time of the program and of the tool in each variant, relative to the untouched program's."""
     base = median(group.cells[UNTOUCHED], cpu_program)
-    parts = {variant: (median(cell, cpu_program), median(cell, cpu_tool)) for variant, cell in group.cells.items()}
+    parts = {variant: (median(cell, cpu_program), median(cell, cpu_tool)) for variant, cell in _shown(group)}
     return {variant: (own / base, tool / base) for variant, (own, tool) in parts.items()}
+
+
+def _shown(group: Group) -> Iterable[tuple[str, Cell]]:
+    return ((variant, cell) for variant, cell in group.cells.items() if variant in VARIANTS)
 
 
 def _memory(title: str, report: Report, path: Path) -> None:

@@ -25,15 +25,22 @@ what a tool written in C costs that watches from outside. Every request is sampl
 same endpoint, which counts those of kind SERVER and CLIENT; every exporter sends what it has five times a second. Lost
 is a span that has not come when none of its program's has come for a second and a half.
 
-*As fast as it goes* is wrk with 8 connections, each waiting for its answer. At a fixed rate it is vegeta, which sends
-whether answered or not, with a `traceparent` in each request; the back tells which one it got. The load generator, the
-back and the endpoint share the CPUs with the program. CPU time is the scheduler's count for all processes of the
-program, or of the tool beside it, until the last span has come, for 1,000 requests; an SDK's is in the program's.
-Memory is the largest sum of proportional shares (PSS) that was seen after a round.
+*As fast as it goes* is wrk with 8 connections, each waiting for its answer; *one at a time* is the same with one. At a
+fixed rate it is vegeta, which sends whether answered or not, with a `traceparent` in each request; the back tells
+which one it got. The load generator, the back and the endpoint share the CPUs with the program. CPU time is the
+scheduler's count for all processes of the program, or of the tool beside it, until the last span has come, for 1,000
+requests; an SDK's is in the program's. Memory is the largest sum of proportional shares (PSS) that was seen after a
+round.
 
 A figure is the median of the rounds; a ratio is the median of the ratios to the untouched program in the same round,
 with the least and the most in brackets. Where the untouched program differed from itself in any round by as large a
 factor as that median is, up or down, the table says "no difference seen"."""
+
+
+_PARTS = """\
+*Nothing sampled* (`OTEL_TRACES_SAMPLER=always_off`): the agent looks at every call and inserts the headers, and no span
+is made. *Runtime not asked* (`--no-runtime-hooks`): threads and connections alone tell for whom a call is. Throughput
+where it goes as fast as it goes, else the median latency; then the CPU time of the program alone."""
 
 
 def page(report: Report, pictures: Mapping[str, str]) -> str:
@@ -84,7 +91,14 @@ def _overviews(report: Report) -> Iterator[str]:
             yield from (f"The untouched program's{unit}, and the other variants relative to it; {better}.", "", *lines)
 
 
+def _parts(report: Report) -> Iterator[str]:
+    lines = list(tables.parts(report))
+    if lines:
+        yield from ("## What the agent's cost is made of", "", _PARTS, "", *lines)
+
+
 def _rest(report: Report) -> Iterator[str]:
+    yield from _parts(report)
     yield from ("## Where rbinder loses, and where it wins", "", *verdicts.losses_and_wins(report))
     yield from ("## Spans and links", "")
     yield "*calls linked*: those that reached the back with the trace of the request that they were made for, of all"

@@ -21,7 +21,20 @@ from figures import (
 )
 from figures import p50 as latency50
 from figures import p99 as latency99
-from model import AGAIN, AGENT, PTRACE, SDK, UNTOUCHED, VARIANTS, Cell, Footprint, Report
+from model import (
+    AGAIN,
+    AGENT,
+    AGENTS,
+    PTRACE,
+    SDK,
+    UNASKED,
+    UNSAMPLED,
+    UNTOUCHED,
+    VARIANTS,
+    Cell,
+    Footprint,
+    Report,
+)
 from verdicts import Kind, load, spread
 
 UNSEEN = "no difference seen"
@@ -41,12 +54,12 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def difference(group: Group, variant: str, measure: Measure) -> str:
-    """The ratio to the untouched program with its spread, or that it is none."""
-    found = group.ratio(variant, measure)
+def difference(group: Group, variant: str, measure: Measure, other: str = UNTOUCHED) -> str:
+    """The ratio to the untouched program, or another, with its spread, or that it is none."""
+    found = group.ratio(variant, measure, other)
     if found is None:
         return ""
-    return spread(found) if variant == AGAIN or group.seen(variant, measure) else UNSEEN
+    return spread(found) if variant == AGAIN or group.seen(variant, measure, other) else UNSEEN
 
 
 def overview(report: Report, kind: Kind) -> Iterator[str]:
@@ -58,6 +71,20 @@ def overview(report: Report, kind: Kind) -> Iterator[str]:
             others = [difference(group, variant, kind.measure) for variant in VARIANTS if variant != UNTOUCHED]
             rows.append([group.program, load(group), base, *others])
     return table(["program", "load", *VARIANTS], rows, len(VARIANTS))
+
+
+def parts(report: Report) -> Iterator[str]:
+    """The agent whole and in parts, and what asking the runtime takes: of throughput, or of latency one at a time."""
+    rows = []
+    for group in groups(report):
+        if group.archetype == "work" and not group.rate and UNSAMPLED in group.cells:
+            measure = throughput if group.saturated else latency50
+            row = [difference(group, variant, measure) for variant in (AGAIN, *AGENTS)]
+            cpu = [difference(group, variant, cpu_program) for variant in AGENTS]
+            rows.append([group.program, load(group), *row, difference(group, AGENT, measure, UNASKED), *cpu])
+    asking = "agent, to the same not asking"
+    head = ["program", "load", AGAIN, *AGENTS, asking, *(f"CPU of the program, {variant}" for variant in AGENTS)]
+    return table(head, rows, len(head) - 2)
 
 
 def absolute(value: float, measure: Measure) -> str:

@@ -38,8 +38,8 @@ class Kind:
     better: int
 
     def told(self, group: Group) -> bool:
-        """At a fixed rate the throughput is given, and as fast as it goes the latency follows from it."""
-        return self.measure is cpu_all or bool(group.rate) == (self.measure is not throughput)
+        """At a fixed rate the throughput is given; as fast as it goes one of them follows from the other."""
+        return self.measure is cpu_all or group.saturated == (self.measure is throughput)
 
 
 KINDS = (
@@ -52,7 +52,7 @@ KINDS = (
 
 def load(group: Group) -> str:
     """The kind of load in words."""
-    how = f"{group.rate} requests/s" if group.rate else "as fast as it goes"
+    how = f"{group.rate} requests/s" if group.rate else "as fast as it goes" if group.saturated else "one at a time"
     return f"{MEANINGS.get(group.archetype, group.archetype)}, {how}"
 
 
@@ -64,7 +64,7 @@ def spread(found: Ratio) -> str:
 def sentence(report: Report) -> str:
     """What can be quoted: throughput, latency and CPU time under the agent, and in the same words under its own SDK."""
     every = groups(report)
-    fast = [group for group in every if group.archetype == "work" and not group.rate]
+    fast = [group for group in every if group.archetype == "work" and group.saturated]
     slow = [group for group in every if group.archetype == "mixed" and group.rate]
     told = []
     if kept := _middle(fast, AGENT, throughput, min):

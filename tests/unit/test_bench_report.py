@@ -12,10 +12,10 @@ import report as document
 from figures import Group, cpu_all, groups, lost, median, throughput
 from findings import costs, wrongs
 from loads import judged
-from model import AGAIN, AGENT, PTRACE, SDK, UNTOUCHED, Cell, Footprint, Report, Round
+from model import AGAIN, AGENT, PTRACE, SDK, UNASKED, UNSAMPLED, UNTOUCHED, Cell, Footprint, Report, Round
 from profiles import summary
 from programs import Failure
-from tables import UNSEEN, details, difference, footprints, overview, share, table
+from tables import UNSEEN, details, difference, footprints, overview, parts, share, table
 from verdicts import KINDS, sentence, verdicts
 
 FAST, STEADY = 0, 100
@@ -69,6 +69,20 @@ def test_a_difference_smaller_than_the_noise_is_none(noise: float, seen: bool) -
     assert (difference(group, AGENT, throughput) != UNSEEN) == seen
     assert difference(group, SDK, throughput).startswith("0.50")
     assert (UNSEEN in "\n".join(overview(Report(cells=made(noise=noise)), KINDS[0]))) == (not seen)
+
+
+def test_the_agent_in_parts_and_what_asking_costs() -> None:
+    """Of one program as fast as it goes, and one request at a time; other loads are told elsewhere."""
+    more = {UNSAMPLED: [950.0], UNASKED: [1000.0]}
+    cells = [*made(), *(Cell("Node", "work", name, 8, FAST, rounds(rates)) for name, rates in more.items())]
+    alone = [Cell(cell.program, cell.archetype, cell.variant, 1, FAST, cell.rounds) for cell in cells]
+    lines = list(parts(Report(cells=[*cells, *alone, *made(rate=STEADY)])))
+    assert len(lines) == 2 + 2 + 1
+    kept = [text.strip() for text in lines[2].strip("|").split("|")]
+    assert kept[1] == "trivial, as fast as it goes"
+    assert kept[3:7] == ["0.90 (0.90 to 0.90)", "0.95 (0.95 to 0.95)", UNSEEN, "0.90 (0.90 to 0.90)"]
+    assert "trivial, one at a time" in lines[3]
+    assert "1.11 (1.11 to 1.11)" in lines[3]
 
 
 def test_without_its_own_noise_no_difference_is_seen() -> None:
