@@ -137,7 +137,7 @@ class Load:
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int, shape: str) -> bool:
         """Whether the connection can be kept."""
-        head = f"GET /work?id={number}&shape={shape} HTTP/1.1\r\nHost: front\r\n"
+        head = f"GET /work?id={number}&shape={shape} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n"
         head += f"traceparent: 00-{trace_of(number)}-{number + 1:016x}-01\r\n\r\n"
         writer.write(head.encode())
         answer = await reader.readuntil(b"\r\n\r\n")
