@@ -9,23 +9,33 @@ from functools import lru_cache
 # The Go linker writes this at the head of the section .go.buildinfo (go/src/debug/buildinfo).
 _GO = b"\xff Go buildinf:"
 _TOKIO = b"tokio-runtime-worker"  # the name tokio's scheduler gives its threads
+_MONO = b"mono_get_root_domain"  # what it exports to those that embed it; libmonosgen is a library of its own elsewhere
+_LIBRARIES = ("/libcoreclr.so", "/libmonosgen-")  # .NET
 _LIMIT = 64 << 20  # bytes searched: what Go and Rust link statically lies within
 
 
 def migrates(tgid: int) -> bool:
-    """Whether the program a process runs was built with such a runtime. False where it can't be read."""
+    """Whether a process has such a runtime in its program, or has loaded one. False where it can't be read."""
     path = f"/proc/{tgid}/exe"
     try:
         status = os.stat(path)
     except OSError:
         return False
-    return _search(status.st_dev, status.st_ino, status.st_mtime_ns, path)
+    return _search(status.st_dev, status.st_ino, status.st_mtime_ns, path) or _has_loaded(tgid)
+
+
+def _has_loaded(tgid: int) -> bool:
+    try:
+        with open(f"/proc/{tgid}/maps", encoding="utf-8", errors="replace") as maps:
+            return any(library in line for line in maps for library in _LIBRARIES)
+    except OSError:
+        return False
 
 
 @lru_cache(maxsize=128)
 def _search(device: int, inode: int, modified: int, path: str) -> bool:
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return any(data.find(mark, 0, _LIMIT) >= 0 for mark in (_GO, _TOKIO))
+            return any(data.find(mark, 0, _LIMIT) >= 0 for mark in (_GO, _TOKIO, _MONO))
     except (OSError, ValueError):
         return False

@@ -99,8 +99,10 @@ static void know_peer(struct connection *connection, const struct address *addre
 
 HOOKED int listen(int descriptor, int backlog) {
     int kept = errno_kept();
-    if (started())
+    if (started()) {
+        migrating_runtime_serves();
         jvm_serves();
+    }
     errno_back(kept);
     int result = NEXT(listen)(descriptor, backlog);
     if (result == 0 && started())

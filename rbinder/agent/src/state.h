@@ -133,6 +133,7 @@ bool become_child(void);
 struct thread *own_thread(void);
 struct thread *known_thread(void); /* without the lock, to change what is this thread's alone. NULL: it has no place yet */
 void thread_named(const char *name); /* of the calling thread, or a new one */
+void migrating_runtime_serves(void); /* if there is one in this process; without the lock */
 
 /* transfer.c: for when a pool is empty */
 void sendings_sweep(void);

@@ -1,7 +1,9 @@
 /* Threads: where each keeps what is known of it, and what one takes over from the thread that made it. */
 #include "forks.h"
 #include "hooks.h"
+#include "loader.h"
 #include "state.h"
+#include "text.h"
 
 static bool has_place(void) {
     const struct place *place = self.place;
@@ -79,19 +81,32 @@ HOOKED int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
     return result;
 }
 
-/* -- names: tokio's workers pass tasks around among them (rules.py, rule 4) */
+/* -- runtimes that pass tasks around among threads, and can't be asked (rules.py, rule 4). They are known by the names of
+ * their threads, of which the kernel keeps 15 bytes, or by what they export.
+ */
+
+static void tasks_migrate(void) {
+    if (enter() != ENTERED)
+        return;
+    agent.group->migrates = true;
+    leave();
+}
 
 void thread_named(const char *name) {
-    static const char worker[] = "tokio-runtime-w"; /* the kernel keeps 15 bytes */
+    static const char *const workers[] = {"tokio-runtime-w", ".NET ", "SGen worker"}; /* the last one is Mono's */
     if (!agent.covered || !name)
         return;
-    for (u32 i = 0; i < sizeof worker - 1; i++)
-        if (name[i] != worker[i])
-            return;
-    if (enter() == ENTERED) {
-        agent.group->migrates = true;
-        leave();
-    }
+    for (u32 i = 0; i < COUNT(workers); i++)
+        if (begins(name, workers[i]))
+            tasks_migrate();
+}
+
+/* .NET before version 6 gives its threads no names; and one that is inside a program may have named them before we looked. */
+void migrating_runtime_serves(void) {
+    struct wanted wanted[] = {{.name = "coreclr_initialize"}, {.name = "mono_get_root_domain"}};
+    definitions(wanted, COUNT(wanted));
+    if (wanted[0].found || wanted[1].found)
+        tasks_migrate();
 }
 
 HOOKED int pthread_setname_np(pthread_t thread, const char *name) {
