@@ -21,6 +21,7 @@ SETTLED = 0.3  # seconds without a call: those that nobody waited for have been 
 _REQUEST = re.compile(rb"GET /leaf\?(\S*) HTTP/1\.[01]\r\n")
 _TRACEPARENT = re.compile(rb"\r\ntraceparent:\s*00-([0-9a-f]{32})-", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
+_CLOSE = re.compile(rb"\r\nconnection:\s*close\r\n", re.IGNORECASE)  # some read answers to the end of the connection
 _MARK = 0xABC << 96  # of the trace ids that were sent in
 
 
@@ -79,6 +80,8 @@ class Back:
                 body = b'{"id": "%s"}' % number
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
                 writer.write(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+                if _CLOSE.search(head):
+                    return
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
