@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attribution import java, node, python
+from attribution import java, node, php, python
 from attribution.rows import Row
 
 
 def small() -> list[Row]:
     """Those that run in the tests: what the system's packages and the test extra bring is enough."""
-    return [*node.system_rows(), *python.small(), *java.system_rows()]
+    return [*node.system_rows(), *python.small(), *php.small(), *java.system_rows()]
 
 
 def full(directory: Path) -> list[Row]:
     """All of them; what has to be installed or built is put into `directory`."""
-    return [*node.rows(directory / "node"), *python.rows(), *java.rows(directory / "java")]
+    return [
+        *node.rows(directory / "node"),
+        *python.rows(),
+        *php.rows(directory / "php"),
+        *java.rows(directory / "java"),
+    ]

@@ -45,6 +45,7 @@ async def _measure(
                 stderr=file,
                 cwd=ROOT,
                 env=clean_environment() | row.environment,
+                start_new_session=True,  # some servers end by a signal to their whole process group
             )
         try:
             await _listening(process, port, said)
