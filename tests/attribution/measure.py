@@ -22,16 +22,22 @@ class DidNotStart(Exception):
 
 
 def measure(
-    row: Row, engine: str, count: int, seed: int = 1, connections: int = CONNECTIONS, options: tuple[str, ...] = ()
+    row: Row,
+    engine: str,
+    count: int,
+    seed: int = 1,
+    connections: int = CONNECTIONS,
+    options: tuple[str, ...] = (),
+    disconnect: bool = False,
 ) -> Verdicts:
     """Start the row's front under rbinder (`engine` "": without) and load it. Raises DidNotStart."""
-    return asyncio.run(_measure(row, engine, count, seed, connections, options))
+    return asyncio.run(_measure(row, engine, count, seed, connections, options, disconnect))
 
 
 async def _measure(
-    row: Row, engine: str, count: int, seed: int, connections: int, options: tuple[str, ...]
+    row: Row, engine: str, count: int, seed: int, connections: int, options: tuple[str, ...], disconnect: bool
 ) -> Verdicts:
-    back = Back(seed)
+    back = Back(seed, disconnect)
     await back.start()
     port = free_port()
     with tempfile.TemporaryDirectory() as directory:
@@ -49,7 +55,7 @@ async def _measure(
             )
         try:
             await _listening(process, port, said)
-            load = Load(port, row.shapes, count, seed, connections)
+            load = Load(port, row.shapes, count, seed, connections, disconnect)
             await load.run()
             await back.stop()
         finally:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from attribution.rows import LATE, Row
-from attribution.traffic import Verdicts
+from attribution.traffic import LEFT, Verdicts
 
 HEAD = """\
 # Attribution
@@ -64,7 +64,7 @@ def _table(outcomes: Sequence[Outcome]) -> str:
         found = outcome.verdicts
         if found is None:
             continue
-        late = found.calls[LATE]["unbound"] if LATE in found.calls else 0
+        late = sum(found.calls[shape]["unbound"] for shape in (LATE, LEFT) if shape in found.calls)
         right = _share(found.total("right"), found.total() - late)
         lines.append(
             f"| {outcome.row.name} | {outcome.requests} | {found.total()} | {right} | {found.total('wrong')} "
@@ -79,7 +79,7 @@ def _shapes(outcomes: Sequence[Outcome]) -> str:
     for outcome in outcomes:
         calls = outcome.verdicts.calls if outcome.verdicts else {}
         for shape, count in calls.items():
-            late = count["unbound"] if shape == LATE else 0
+            late = count["unbound"] if shape in (LATE, LEFT) else 0
             if count["right"] + late != count.total():
                 lines.append(
                     f"| {outcome.row.name} | {shape} | {_share(count['right'], count.total() - late)} "

@@ -31,6 +31,7 @@ def main() -> int:
     words.add_argument("--row", action="append", help="rows whose name contains this")
     words.add_argument("--out", type=Path, help="default: docs/attribution.md, if all rows are measured")
     words.add_argument("--connections", type=int, default=CONNECTIONS)
+    words.add_argument("--disconnect", action="store_true", help="one request in ten is given up before its answer")
     given = words.parse_args()
     rows = [
         row for row in full(ROOT / "build" / "attribution") if not given.row or any(n in row.name for n in given.row)
@@ -38,7 +39,7 @@ def main() -> int:
     outcomes = []
     for engine in given.engine or ("agent", "ptrace"):
         for row in rows:
-            outcomes.append(_outcome(row, engine, given.requests, given.connections))
+            outcomes.append(_outcome(row, engine, given.requests, given.connections, given.disconnect))
     text = page(outcomes, _machine(), given.connections)
     out = given.out or (None if given.row or given.engine else ROOT / "docs" / "attribution.md")
     if out is not None:
@@ -49,10 +50,12 @@ def main() -> int:
     return int(any(outcome.verdicts is not None and outcome.verdicts.wrongs for outcome in outcomes))
 
 
-def _outcome(row: Row, engine: str, requests: int, connections: int) -> Outcome:
+def _outcome(row: Row, engine: str, requests: int, connections: int, disconnect: bool) -> Outcome:
     began = time.monotonic()
     try:
-        outcome = Outcome(row, engine, requests, measure(row, engine, requests, connections=connections))
+        outcome = Outcome(
+            row, engine, requests, measure(row, engine, requests, connections=connections, disconnect=disconnect)
+        )
     except (DidNotStart, OSError, subprocess.SubprocessError) as error:
         outcome = Outcome(row, engine, requests, None, f"it could not be run: {str(error).strip().splitlines()[-1:]}")
     found = outcome.verdicts

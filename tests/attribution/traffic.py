@@ -18,6 +18,8 @@ PATIENCE = 20.0  # seconds for one answer
 LATE = 0.008  # seconds: an answer of the back's takes up to that long, and one in twenty five times as long
 SETTLED = 0.3  # seconds without a call: those that nobody waited for have been made
 
+LEFT = "left"  # instead of its shape: a call for a client that gave up, which may be made after the end of its request
+
 _REQUEST = re.compile(rb"GET /leaf\?(\S*) HTTP/1\.[01]\r\n")
 _TRACEPARENT = re.compile(rb"\r\ntraceparent:\s*00-([0-9a-f]{32})-", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
@@ -27,6 +29,11 @@ _MARK = 0xABC << 96  # of the trace ids that were sent in
 
 def trace_of(number: int) -> str:
     return f"{_MARK | number + 1:032x}"
+
+
+def gives_up(number: int) -> bool:
+    """One request in ten, of all shapes."""
+    return number * 2654435761 % 2**32 < 2**32 // 10
 
 
 @dataclass
@@ -47,8 +54,9 @@ class Verdicts:
 class Back:
     """Answers /leaf?id=N&shape=S, and judges whose trace the call came in."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, disconnect: bool = False) -> None:
         self.verdicts = Verdicts()
+        self._disconnect = disconnect
         self._random = random.Random(seed)
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -100,7 +108,7 @@ class Back:
             verdict = "unbound"
         else:
             verdict = "right" if trace == int(trace_of(number), 16) else "wrong"
-        shape = query.get("shape", "once")
+        shape = LEFT if self._disconnect and gives_up(number) else query.get("shape", "once")
         self.verdicts.add(shape, verdict)
         if verdict == "wrong":
             self.verdicts.wrongs.append(f"{shape}: {number} in the trace of {(trace ^ _MARK) - 1}")
@@ -108,14 +116,20 @@ class Back:
 
 
 class Load:
-    """Asks a front for requests of several shapes, mixed, as fast as it answers them, on many connections."""
+    """Asks a front for requests of several shapes, mixed, as fast as it answers them, on many connections.
 
-    def __init__(self, port: int, shapes: Sequence[str], count: int, seed: int, connections: int) -> None:
+    `disconnect`: one request in ten is given up before its answer has come, by closing its connection.
+    """
+
+    def __init__(
+        self, port: int, shapes: Sequence[str], count: int, seed: int, connections: int, disconnect: bool = False
+    ) -> None:
         self._port = port
         self._random = random.Random(seed)
         self._work = [(number, shapes[number % len(shapes)]) for number in range(count)]
         self._random.shuffle(self._work)
         self._connections = connections
+        self._disconnect = disconnect
         self.failed = 0
 
     async def run(self) -> None:
@@ -128,7 +142,11 @@ class Load:
             try:
                 if writer is None:
                     reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-                keep = await asyncio.wait_for(self._ask(reader, writer, number, shape), PATIENCE)
+                if self._disconnect and gives_up(number):
+                    await self._leave(writer, number, shape)
+                    keep = False
+                else:
+                    keep = await asyncio.wait_for(self._ask(reader, writer, number, shape), PATIENCE)
             except (TimeoutError, OSError, asyncio.IncompleteReadError):
                 self.failed += 1
                 keep = False
@@ -138,11 +156,20 @@ class Load:
         if writer is not None:
             writer.close()
 
-    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int, shape: str) -> bool:
-        """Whether the connection can be kept."""
+    async def _leave(self, writer: asyncio.StreamWriter, number: int, shape: str) -> None:
+        """Ask, and be gone; an answer that has come by then isn't read."""
+        writer.write(self._head(number, shape))
+        await asyncio.sleep(self._random.random() * LATE)
+        writer.transport.abort()
+
+    def _head(self, number: int, shape: str) -> bytes:
         head = f"GET /work?id={number}&shape={shape} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n"
         head += f"traceparent: 00-{trace_of(number)}-{number + 1:016x}-01\r\n\r\n"
-        writer.write(head.encode())
+        return head.encode()
+
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int, shape: str) -> bool:
+        """Whether the connection can be kept."""
+        writer.write(self._head(number, shape))
         answer = await reader.readuntil(b"\r\n\r\n")
         if answer.split(b" ", 2)[1] != b"200":
             self.failed += 1
