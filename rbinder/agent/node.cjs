@@ -159,7 +159,7 @@
 
   // -- connections
 
-  const connecting = new WeakMap(); // whom their first request is for
+  const connecting = new WeakMap(); // whom their first request is for. It may be given up, and another come in its place.
   let writes; // net.Socket's own, with first_write() before it
 
   function say(socket, whose) {
@@ -174,11 +174,14 @@
       defineProperty(socket, "_writeGeneric", { value: writes, configurable: true, writable: true, enumerable: false });
   }
 
+  function forgetLater(socket) {
+    const whose = connecting.get(socket);
+    if (connecting.delete(socket)) delete socket._writeGeneric;
+    return whose;
+  }
+
   function firstWrite(socket) {
-    if (socket.connecting) return;
-    delete socket._writeGeneric;
-    say(socket, connecting.get(socket));
-    connecting.delete(socket);
+    if (!socket.connecting && connecting.has(socket)) say(socket, forgetLater(socket));
   }
 
   // -- node:http, and what is built on it
@@ -203,8 +206,12 @@
     const { agent, socket } = request;
     if (!storage || !socket) return;
     const whose = isKnown(request) ? taken(request) : !agent || isPlain(agent) ? storage.getStore() : undefined;
-    if (socket.connecting) sayLater(socket, whose);
-    else say(socket, whose);
+    if (socket.connecting) {
+      sayLater(socket, whose);
+      return;
+    }
+    if (Object.hasOwn(socket, "_writeGeneric")) forgetLater(socket);
+    say(socket, whose);
   }
 
   // Reading object.name calls one first, as a function that did so when it is called would be slower, or show in stack traces.

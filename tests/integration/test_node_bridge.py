@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engines import WITH_AGENT
@@ -24,6 +25,11 @@ class Back(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
     calls: list[tuple[str, int]]
+    connections = 0
+
+    def process_request(self, *arguments: Any) -> None:
+        self.connections += 1
+        super().process_request(*arguments)
 
     def traces(self, path: str) -> list[int]:
         return [trace for called, trace in list(self.calls) if called == path]
@@ -150,6 +156,18 @@ def test_a_body_that_is_sent_bit_by_bit(rbinder: Rbinder, back: Back) -> None:
     for trace in (20, 21, 22):
         exchange(port, request("/upload", trace))
     assert back.traces("/upload") == [20, 21, 22]
+
+
+def test_a_connection_that_was_made_for_a_call_given_up(rbinder: Rbinder, back: Back) -> None:
+    """It is kept, and carries another request's call while the first one isn't answered."""
+    port = start(rbinder, back)
+    with socket.create_connection(("127.0.0.1", port), DEADLINE) as connection:
+        connection.sendall(request("/given-up", 60))
+        until(lambda: back.connections, lambda: "no connection came")
+        exchange(port, request("/kept", 61))
+        assert connection.recv(12) == b"HTTP/1.1 200"
+    assert back.traces("/kept") == [61]
+    assert back.connections == 1
 
 
 def test_what_is_done_after_the_answer_is_for_nobody(rbinder: Rbinder, back: Back) -> None:

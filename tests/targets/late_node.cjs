@@ -3,10 +3,17 @@
 "use strict";
 
 const http = require("node:http");
+const net = require("node:net");
 const { Worker, isMainThread, workerData } = require("node:worker_threads");
 
 const [port, backPort] = (isMainThread ? process.argv.slice(2) : workerData).map(Number);
 const agent = new http.Agent({ keepAlive: true });
+
+// One that gives a connection which was made for a call that is given up to the next one, as Node 24's own does.
+const keeping = new http.Agent({ keepAlive: true });
+keeping.removeAllListeners("free").on("free", (socket) => (kept = socket));
+keeping.createConnection = (options) => kept ?? net.connect(options);
+let kept, given;
 
 function call(path, then = () => {}) {
   const request = http.get({ host: "127.0.0.1", port: backPort, path, agent }, (answer) => answer.resume().on("end", then));
@@ -30,6 +37,18 @@ const paths = {
     setImmediate(() => {
       for (let count = 0; count < 100_000; count++) Promise.resolve().then(() => {});
     });
+  },
+  // a connection made for a call that is given up before there is one, and kept for others; the answer comes with the second
+  "/given-up": (request, response) => {
+    given = response;
+    http.get({ host: "127.0.0.1", port: backPort, path: "/never", agent: keeping }).on("error", () => {}).destroy();
+  },
+  "/kept": (request, response) => {
+    const both = () => (response.end(), given.end());
+    const sent = http.get({ host: "127.0.0.1", port: backPort, path: request.url, agent: keeping }, (answer) => {
+      answer.resume().on("end", both);
+    });
+    sent.on("error", both);
   },
   // a body that is sent bit by bit: the head goes with the first
   "/upload": (request, response) => {
