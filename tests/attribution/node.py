@@ -20,9 +20,17 @@ PACKAGES = {"axios": "^1", "got": "^14", "undici": "^6"}
 FRONT = "shapes_node.cjs"
 
 
-def _row(name: str, node: str, front: Path, client: str, how: str = "alone") -> Row:
+def _row(name: str, node: str, front: Path, client: str, how: str = "alone", options: tuple[str, ...] = ()) -> Row:
     shapes = tuple(shape for shape in SHAPES if client != "fetch" or shape != "limited")
-    return Row(name, "Node", lambda port, back: (node, str(front), str(port), str(back), client, how), shapes)
+
+    def command(port: int, back: int) -> Sequence[str]:
+        return (node, *options, str(front), str(port), str(back), client, how)
+
+    return Row(name, "Node", command, shapes, stressed=client in ("http", "fetch") and how == "alone")
+
+
+def _under_stress(version: str, node: str, front: Path, client: str) -> Row:
+    return _row(f"Node {version}, {client}, under stress", node, front, client, "stress", ("--max-old-space-size=64",))
 
 
 def system_rows() -> list[Row]:
@@ -46,6 +54,8 @@ def rows(directory: Path) -> list[Row]:
             if (client, version) not in {("got", "18")}:  # wants 20
                 found.append(_row(f"Node {version}, {client}", str(node), front, client))
         found += [_row(f"Node {version}, http, {how}", str(node), front, "http", how) for how in ("cluster", "worker")]
+        clients = ("http", "fetch", "undici", "axios")
+        found += [_under_stress(version, str(node), front, client) for client in clients]
     return found + _others(directory, front)
 
 

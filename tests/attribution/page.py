@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from attribution.rows import LATE, Row
-from attribution.traffic import LEFT, Verdicts
+from attribution.outcomes import Outcome
+from attribution.rows import UNAWAITED
 
 HEAD = """\
 # Attribution
@@ -26,6 +25,8 @@ mixed; the back end answers after 0-8 ms, one in twenty after 0-40 ms.
 | limited | through a pool of three connections |
 | forget | without anybody waiting for it: what is sent after the answer belongs to no request, and is unbound |
 | pool | by a worker that was started at boot |
+| cut | and given up again (fronts under stress alone) |
+| left | for a client that gave up |
 
 `make attribution` generates this page; a small version of each row is part of `make test`.
 
@@ -33,24 +34,34 @@ mixed; the back end answers after 0-8 ms, one in twenty after 0-40 ms.
 """
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """`verdicts` None: the row could not be run; `why` says so."""
+UNDER_STRESS = """\
+## Under stress
 
-    row: Row
-    engine: str
-    requests: int
-    verdicts: Verdicts | None
-    why: str = ""
+The same with many more connections, and with clients that close theirs before the answer has come: what is called for
+them then may come after the end of their request. The rows named "under stress" stand above: their fronts have little
+memory, and beside each request's own calls they cancel timers, give calls up and throw exceptions.
+"""
+
+
+def _way(outcome: Outcome) -> str:
+    given_up = ", one request in ten given up" if outcome.disconnect else ""
+    return f"{outcome.connections} connections{given_up}, engine `{outcome.engine}`"
 
 
 def page(outcomes: Sequence[Outcome], machine: str, connections: int) -> str:
     """The whole page."""
     parts = [HEAD.format(machine=machine, connections=connections)]
-    for engine in dict.fromkeys(outcome.engine for outcome in outcomes):
-        mine = [outcome for outcome in outcomes if outcome.engine == engine]
+    usual = (outcomes[0].connections, outcomes[0].disconnect)
+    first = [outcome for outcome in outcomes if (outcome.connections, outcome.disconnect) == usual]
+    for engine in dict.fromkeys(outcome.engine for outcome in first):
+        mine = [outcome for outcome in first if outcome.engine == engine]
         parts.append(f"## Engine `{engine}`\n\n{_table(mine)}")
         parts.append(_shapes(mine))
+    if len(first) < len(outcomes):
+        parts.append(UNDER_STRESS)
+    for way in dict.fromkeys(_way(outcome) for outcome in outcomes if outcome not in first):
+        mine = [outcome for outcome in outcomes if _way(outcome) == way]
+        parts += [f"### {way}\n\n{_table(mine)}", _shapes(mine)]
     missing = [f"- {outcome.row.name}, `{outcome.engine}`: {outcome.why}" for outcome in outcomes if outcome.why]
     if missing:
         parts.append("## Not measured\n\n" + "\n".join(missing) + "\n")
@@ -64,7 +75,7 @@ def _table(outcomes: Sequence[Outcome]) -> str:
         found = outcome.verdicts
         if found is None:
             continue
-        late = sum(found.calls[shape]["unbound"] for shape in (LATE, LEFT) if shape in found.calls)
+        late = sum(found.calls[shape]["unbound"] for shape in UNAWAITED if shape in found.calls)
         right = _share(found.total("right"), found.total() - late)
         lines.append(
             f"| {outcome.row.name} | {outcome.requests} | {found.total()} | {right} | {found.total('wrong')} "
@@ -79,7 +90,7 @@ def _shapes(outcomes: Sequence[Outcome]) -> str:
     for outcome in outcomes:
         calls = outcome.verdicts.calls if outcome.verdicts else {}
         for shape, count in calls.items():
-            late = count["unbound"] if shape in (LATE, LEFT) else 0
+            late = count["unbound"] if shape in UNAWAITED else 0
             if count["right"] + late != count.total():
                 lines.append(
                     f"| {outcome.row.name} | {shape} | {_share(count['right'], count.total() - late)} "

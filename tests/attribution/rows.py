@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 
 SHAPES = ("once", "sleep", "io", "fan", "nested", "limited", "forget", "pool")
 LATE = "forget"  # whose calls may come after the answer: then unbound is right
+LEFT = "left"  # instead of its shape: a call for a client that has given up
+CUT = "cut"  # a call that is given up itself, under stress
+UNAWAITED = (LATE, LEFT, CUT)
 CALLS = {"fan": 3, "nested": 2}  # for each request; else 1
 
 
@@ -28,6 +31,7 @@ class Row:
     shapes: tuple[str, ...] = SHAPES
     loose: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    stressed: bool = False  # measured with a thousand connections too, and with clients that give up
 
 
 def calls(shape: str) -> int:

@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from attribution.rows import LEFT
+
 CONNECTIONS = 64
 PATIENCE = 20.0  # seconds for one answer
 LATE = 0.008  # seconds: an answer of the back's takes up to that long, and one in twenty five times as long
 SETTLED = 0.3  # seconds without a call: those that nobody waited for have been made
-
-LEFT = "left"  # instead of its shape: a call for a client that gave up, which may be made after the end of its request
 
 _REQUEST = re.compile(rb"GET /leaf\?(\S*) HTTP/1\.[01]\r\n")
 _TRACEPARENT = re.compile(rb"\r\ntraceparent:\s*00-([0-9a-f]{32})-", re.IGNORECASE)

@@ -1,6 +1,6 @@
 // Front: one event loop, every way to get from a request to its call. Usage: node shapes_node.cjs PORT BACKPORT CLIENT [HOW].
 //
-// CLIENT: http, https (its module over plain sockets), fetch, undici, axios, got; HOW: alone, cluster, worker.
+// CLIENT: http, https (its module over plain sockets), fetch, undici, axios, got; HOW: alone, cluster, worker, stress.
 "use strict";
 
 const cluster = require("node:cluster");
@@ -73,6 +73,46 @@ async function work() {
   for (;;) await (jobs.shift() ?? (await new Promise((resolve) => idle.push(resolve))))();
 }
 
+// -- what goes wrong beside a request: it must change nothing. HOW stress
+
+const disturbances = [
+  (path) => clearTimeout(setTimeout(() => http.get(origin + path), 50)),
+  () => setImmediate(() => { throw new Error("on purpose"); }),
+  () => void Promise.reject(new Error("on purpose")),
+  () => {
+    const socket = net.connect(Number(backPort), "127.0.0.1", () => socket.destroy());
+    socket.on("error", () => {});
+  },
+  (path, agent) => {
+    const request = http.get(origin + path, { agent }, (answer) => answer.destroy());
+    request.on("error", () => {});
+    setTimeout(() => request.destroy(), Math.random() * 8);
+  },
+  (path) => {
+    const stop = new AbortController();
+    fetch(origin + path, { signal: stop.signal }).then((answer) => answer.text()).catch(() => {});
+    setTimeout(() => stop.abort(), Math.random() * 8);
+  },
+  (path, agent) => {
+    const stop = new AbortController();
+    http.get(origin + path, { agent, signal: stop.signal }, (answer) => answer.resume()).on("error", () => {});
+    setTimeout(() => stop.abort(), Math.random() * 8);
+  },
+];
+
+function disturbing(shapes) {
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 8 });
+  for (const event of ["uncaughtException", "unhandledRejection"]) process.on(event, () => {});
+  let garbage;
+  setInterval(() => (garbage = Array.from({ length: 20000 }, () => ({ garbage }))) && (garbage = undefined), 5);
+  const disturbed = (shape) => (path) => {
+    const disturb = disturbances[Math.floor(Math.random() * disturbances.length)];
+    disturb(path.replace(/shape=.*/, "shape=cut"), agent);
+    return shape(path);
+  };
+  return Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, disturbed(shape)]));
+}
+
 function shapesOf(call) {
   return {
     once: (path) => call(path),
@@ -87,7 +127,8 @@ function shapesOf(call) {
 }
 
 function serve() {
-  const shapes = shapesOf(clients[client]());
+  const quiet = shapesOf(clients[client]());
+  const shapes = how === "stress" ? disturbing(quiet) : quiet;
   for (let count = 0; count < 8; count++) work();
   http
     .createServer(async (request, response) => {
