@@ -16,7 +16,7 @@ from attribution.rows import SHAPES, Row
 
 VERSIONS = ("18", "20", "22", "24")
 OTHERS = {"deno": "^2", "bun": "^1"}  # other runtimes of the same programs
-PACKAGES = {"axios": "^1", "got": "^14", "undici": "^6"}
+PACKAGES = {"axios": "^1", "express": "^4", "fastify": "^5", "got": "^14", "undici": "^6"}
 FRONT = "shapes_node.cjs"
 
 
@@ -44,7 +44,7 @@ def system_rows() -> list[Row]:
 def rows(directory: Path) -> list[Row]:
     """All of them; what npm has is put into `directory`. Raises OSError and subprocess.SubprocessError."""
     nodes = {version: directory / "node_modules" / f"node{version}" / "bin" / "node" for version in VERSIONS}
-    if not all(node.exists() for node in nodes.values()):
+    if not all(path.exists() for path in (*nodes.values(), *(directory / "node_modules" / name for name in PACKAGES))):
         _install(directory)
     front = directory / FRONT  # packages are looked for beside it
     shutil.copyfile(TARGETS / FRONT, front)
@@ -54,6 +54,9 @@ def rows(directory: Path) -> list[Row]:
             if (client, version) not in {("got", "18")}:  # wants 20
                 found.append(_row(f"Node {version}, {client}", str(node), front, client))
         found += [_row(f"Node {version}, http, {how}", str(node), front, "http", how) for how in ("cluster", "worker")]
+        found.append(_row(f"Node {version}, Express, axios", str(node), front, "axios", "express"))
+        if version != "18":  # Fastify wants 20
+            found.append(_row(f"Node {version}, Fastify, undici", str(node), front, "undici", "fastify"))
         clients = ("http", "fetch", "undici", "axios")
         found += [_under_stress(version, str(node), front, client) for client in clients]
     return found + _others(directory, front)

@@ -1,6 +1,6 @@
 // Front: one event loop, every way to get from a request to its call. Usage: node shapes_node.cjs PORT BACKPORT CLIENT [HOW].
 //
-// CLIENT: http, https (its module over plain sockets), fetch, undici, axios, got; HOW: alone, cluster, worker, stress.
+// CLIENT: http, https (its module over plain sockets), fetch, undici, axios, got; HOW: alone, cluster, worker, stress, express, fastify.
 "use strict";
 
 const cluster = require("node:cluster");
@@ -126,22 +126,41 @@ function shapesOf(call) {
   };
 }
 
-function serve() {
-  const quiet = shapesOf(clients[client]());
-  const shapes = how === "stress" ? disturbing(quiet) : quiet;
-  for (let count = 0; count < 8; count++) work();
-  http
-    .createServer(async (request, response) => {
-      const query = new URL(request.url, "http://front").searchParams;
-      const path = `/leaf?id=${query.get("id")}&shape=${query.get("shape")}`;
+// -- servers: each does work(query) for GET /work, and answers when that is done
+
+const servers = {
+  http: (work) => {
+    const server = http.createServer(async (request, response) => {
+      const query = Object.fromEntries(new URL(request.url, "http://front").searchParams);
       try {
-        await shapes[query.get("shape")](path);
+        await work(query);
         response.end("done");
       } catch (error) {
         response.writeHead(500).end(String(error));
       }
-    })
-    .listen(Number(port), "127.0.0.1");
+    });
+    server.listen(Number(port), "127.0.0.1");
+  },
+  express: (work) => {
+    const app = require("express")();
+    app.get("/work", (request, response, next) => {
+      Promise.resolve(work(request.query)).then(() => response.send("done"), next);
+    });
+    app.listen(Number(port), "127.0.0.1");
+  },
+  fastify: (work) => {
+    const app = require("fastify")();
+    app.get("/work", async (request) => (await work(request.query), "done"));
+    app.listen({ port: Number(port), host: "127.0.0.1" });
+  },
+};
+
+function serve() {
+  const quiet = shapesOf(clients[client]());
+  const shapes = how === "stress" ? disturbing(quiet) : quiet;
+  for (let count = 0; count < 8; count++) work();
+  const { [how]: server = servers.http } = servers;
+  server(({ id, shape }) => shapes[shape](`/leaf?id=${id}&shape=${shape}`));
 }
 
 if (how === "cluster" && cluster.isPrimary) for (let count = 0; count < 2; count++) cluster.fork();
