@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attribution import java, node, php, python
+from attribution import dotnet, java, node, php, python
 from attribution.rows import Row
 
 
@@ -19,5 +19,6 @@ def full(directory: Path) -> list[Row]:
         *node.rows(directory / "node"),
         *python.rows(),
         *php.rows(directory / "php"),
+        *dotnet.rows(directory / "dotnet"),
         *java.rows(directory / "java"),
     ]
