@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -51,7 +53,7 @@ async def _measure(
                 stderr=file,
                 cwd=ROOT,
                 env=clean_environment() | row.environment,
-                start_new_session=True,  # some servers end by a signal to their whole process group
+                start_new_session=True,  # some servers signal their whole process group
             )
         try:
             await _listening(process, port, said)
@@ -80,3 +82,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # some leave their workers behind
