@@ -27,6 +27,8 @@ mixed; the back end answers after 0-8 ms, one in twenty after 0-40 ms.
 | pool | by a worker that was started at boot |
 | cut | and given up again (fronts under stress alone) |
 | left | for a client that gave up |
+| queue, aqueue | in Python: by a thread or coroutine started at boot, from a `queue.Queue` or `asyncio.Queue` |
+| thread | in Python: by a thread that is started for it |
 
 `make attribution` generates this page; a small version of each row is part of `make test`.
 

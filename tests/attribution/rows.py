@@ -6,6 +6,12 @@ A front answers GET /work?id=N&shape=S on PORT, and makes calls GET /leaf?id=N&s
     sleep     after a sleep                         limited   through a pool of three connections
     io        after other input or output           forget    one that nobody waits for, then the answer
     fan       three at the same time                pool      by a worker that was started at boot
+
+and in Python, beside an executor's workers (pool):
+
+    queue     by a thread that was started at boot, and takes work from a queue.Queue
+    aqueue    by a coroutine that was, from an asyncio.Queue
+    thread    by a thread that is started for it
 """
 
 from __future__ import annotations

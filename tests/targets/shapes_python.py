@@ -6,8 +6,10 @@ aiohttp, fastapi (uvicorn, and httpx as its client), syncdef (the same, in funct
 
 import asyncio
 import concurrent.futures
+import contextlib
 import http.client
 import pathlib
+import queue
 import re
 import sys
 import threading
@@ -17,6 +19,8 @@ LOOP = sys.argv[4] if len(sys.argv) > 4 else "asyncio"
 WORKERS = concurrent.futures.ThreadPoolExecutor(8)
 OWN = threading.local()
 LATER = set()
+JOBS = queue.Queue()  # of threads that were started at boot
+AJOBS = []  # asyncio.Queue, of consumers that were
 
 
 def blocking(path):
@@ -25,6 +29,36 @@ def blocking(path):
         OWN.connection = http.client.HTTPConnection("127.0.0.1", BACK)
     OWN.connection.request("GET", path)
     return OWN.connection.getresponse().read()
+
+
+def worker():
+    while True:
+        path, done = JOBS.get()
+        blocking(path)
+        if SERVER == "syncdef":
+            done.set_result(None)
+        else:
+            done.get_loop().call_soon_threadsafe(done.set_result, None)
+        JOBS.task_done()
+
+
+async def consumer(get):
+    while True:
+        path, done = await AJOBS[0].get()
+        await get(path)
+        done.set_result(None)
+
+
+def start_consumers(get):
+    AJOBS.append(asyncio.Queue())
+    for _ in range(8):
+        LATER.add(asyncio.ensure_future(consumer(get)))
+
+
+def by_thread(path):
+    thread = threading.Thread(target=blocking, args=(path,))
+    thread.start()
+    thread.join()
 
 
 class Streams:
@@ -58,6 +92,12 @@ async def work(path, shape, clients):
         task.add_done_callback(LATER.discard)
     elif shape == "pool":
         await asyncio.get_running_loop().run_in_executor(WORKERS, blocking, path)
+    elif shape in ("queue", "aqueue"):
+        done = asyncio.get_running_loop().create_future()
+        (JOBS if shape == "queue" else AJOBS[0]).put_nowait((path, done))
+        await done
+    elif shape == "thread":
+        await asyncio.to_thread(by_thread, path)
     else:
         await get(path)
     if shape == "nested":
@@ -66,6 +106,7 @@ async def work(path, shape, clients):
 
 async def serve_streams():
     clients = {"free": Streams(1000), "limited": Streams(3)}
+    start_consumers(clients["free"].get)
 
     async def connection(reader, writer):
         try:
@@ -94,6 +135,7 @@ def run_aiohttp():
 
     async def start(app):
         app["clients"] = {"free": Client(0), "limited": Client(3)}
+        start_consumers(app["clients"]["free"].get)
         yield
         for client in app["clients"].values():
             await client.session.close()
@@ -115,14 +157,19 @@ def run_fastapi():
 
     base = f"http://127.0.0.1:{BACK}"
     clients = {}
-    app = FastAPI()
+
+    @contextlib.asynccontextmanager
+    async def start(app):
+        limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
+        clients["free"] = httpx.AsyncClient(base_url=base, limits=limits, timeout=60)
+        clients["limited"] = httpx.AsyncClient(base_url=base, limits=httpx.Limits(max_connections=3), timeout=60)
+        start_consumers(clients["free"].get)
+        yield
+
+    app = FastAPI(lifespan=start)
 
     @app.get("/work")
     async def answer(request: Request, shape: str) -> str:
-        if not clients:
-            limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
-            clients["free"] = httpx.AsyncClient(base_url=base, limits=limits, timeout=60)
-            clients["limited"] = httpx.AsyncClient(base_url=base, limits=httpx.Limits(max_connections=3), timeout=60)
         await work(f"/leaf?{request.url.query}", shape, clients)
         return "done"
 
@@ -135,6 +182,12 @@ def run_fastapi():
             WORKERS.submit(blocking, path)
         elif shape == "pool":
             WORKERS.submit(blocking, path).result()
+        elif shape == "queue":
+            done = concurrent.futures.Future()
+            JOBS.put((path, done))
+            done.result()
+        elif shape == "thread":
+            by_thread(path)
         else:
             blocking(path)
         if shape == "nested":
@@ -149,6 +202,8 @@ def run_fastapi():
     uvicorn.run(choose, host="127.0.0.1", port=PORT, loop=LOOP, log_level="error", backlog=1024)
 
 
+for _ in range(8):
+    threading.Thread(target=worker, daemon=True).start()
 if LOOP == "uvloop":
     import uvloop
 

@@ -7,6 +7,7 @@ import concurrent.futures
 import http.server
 import os
 import pathlib
+import queue
 import sys
 import threading
 import time
@@ -16,6 +17,7 @@ BACK = f"http://127.0.0.1:{os.environ['BACK']}/leaf?"
 WORKERS = concurrent.futures.ThreadPoolExecutor(8)
 LIMIT = threading.Semaphore(3)
 OWN = threading.local()
+JOBS = queue.Queue()  # of threads that were started at boot
 
 
 def call(query):
@@ -37,6 +39,29 @@ def fan(query):
         list(pool.map(call, [query] * 3))
 
 
+def worker():
+    while True:
+        query, done = JOBS.get()
+        call(query)
+        done.set()
+        JOBS.task_done()
+
+
+def by_queue(query):
+    done = threading.Event()
+    JOBS.put((query, done))
+    done.wait()
+
+
+def by_thread(query):
+    thread = threading.Thread(target=call, args=(query,))
+    thread.start()
+    thread.join()
+
+
+for _ in range(8):
+    threading.Thread(target=worker, daemon=True).start()
+
 SHAPES = {
     "once": call,
     "sleep": lambda query: (time.sleep(0.002), call(query)),
@@ -46,6 +71,8 @@ SHAPES = {
     "limited": limited,
     "forget": lambda query: WORKERS.submit(call, query),
     "pool": lambda query: WORKERS.submit(call, query).result(),
+    "queue": by_queue,
+    "thread": by_thread,
 }
 
 

@@ -66,6 +66,23 @@ struct object *module_loaded(const char *name) {
     return module;
 }
 
+struct object *called(struct object *object, const char *name, struct object *argument) {
+    struct object *method = attribute(object, name), *result = NULL;
+    if (method)
+        result = py.PyObject_CallFunctionObjArgs(method, argument, NULL);
+    if (!result)
+        py.PyErr_Clear();
+    release(method);
+    return result;
+}
+
+bool has_type(struct object *object, const char *name) {
+    struct object *text = attribute(object->type ? object->type : object, "__name__");
+    bool same = text && py.PyUnicode_CompareWithASCIIString(text, name) == 0;
+    release(text);
+    return same;
+}
+
 static void *interpreter(void) {
     return py.PyInterpreterState_Get ? py.PyInterpreterState_Get() : py._PyInterpreterState_Get();
 }
@@ -113,6 +130,8 @@ void cpython_look_again(void) {
         cpython_contexts();
         cpython_executors();
         cpython_loops();
+        cpython_queues();
+        cpython_threads();
     }
     py.PyErr_Restore(type, value, traceback);
 }

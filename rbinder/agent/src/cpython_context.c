@@ -16,7 +16,7 @@ static struct {
 /* -- what is said: some bytes as an object that can't be changed, so that any number of contexts may share it */
 
 struct saying saying_here(void) {
-    struct saying saying = {NOT_SAID, 0, NULL};
+    struct saying saying = {NOT_SAID, 0, 0};
     struct object *value = NULL;
     if (!variable || !cpython_usable())
         return saying;
@@ -81,13 +81,19 @@ u64 task_of_saying(struct saying saying) {
     case SERVES:
         return task_of_connection(saying.number);
     case WORKS_FOR:
+        return saying.number;
     case HIRED_FOR:
+        if (saying.number == TASK_UNKNOWN)
+            break;
+        return hire_holds(saying.hire) ? saying.number : TASK_NONE;
+    case BORN_FOR:
+        if (!hire_holds(saying.hire))
+            break;
         return saying.number;
     case LISTENS:
         return TASK_UNKNOWN;
-    default:
-        return here.accepts ? TASK_NONE : TASK_UNKNOWN;
     }
+    return here.accepts ? TASK_NONE : TASK_UNKNOWN;
 }
 
 static u64 *last_of(int listener, bool make) {
@@ -100,15 +106,17 @@ static u64 *last_of(int listener, bool make) {
 struct saying saying_copied(struct saying saying) {
     if (saying.kind == LISTENS) {
         const u64 *last = last_of((int)saying.number, false);
-        saying = (struct saying){last && *last ? SERVES : NOT_SAID, last ? *last : 0, NULL};
+        saying = (struct saying){last && *last ? SERVES : NOT_SAID, last ? *last : 0, 0};
     }
     if (saying.kind == SERVES) {
         u64 task = task_of_connection(saying.number);
         if (task != TASK_NONE && task != TASK_UNKNOWN)
-            saying = (struct saying){WORKS_FOR, task, NULL};
+            saying = (struct saying){WORKS_FOR, task, 0};
     }
     if (saying.kind == HIRED_FOR)
-        saying = (struct saying){WORKS_FOR, saying.number, NULL};
+        saying = (struct saying){WORKS_FOR, task_of_saying(saying), saying.hire};
+    if (saying.kind == WORKS_FOR && saying.number == TASK_UNKNOWN)
+        saying = (struct saying){NOT_SAID, 0, 0};
     return saying;
 }
 
@@ -119,7 +127,7 @@ static struct object *before_copy(void) {
     if (UNLIKELY(cpython_news) && cpython_usable())
         cpython_look_again();
     struct saying saying = saying_here();
-    if (LIKELY(saying.kind != LISTENS && saying.kind != SERVES))
+    if (LIKELY(saying.kind != LISTENS && saying.kind != SERVES && saying.kind != HIRED_FOR))
         return NULL;
     struct saying copied = saying_copied(saying);
     return same(saying, copied) ? NULL : say(copied);
@@ -156,7 +164,7 @@ static void accepted(int listener, u64 entry) {
     cpython_gives_way();
     if (!cpython_usable())
         return;
-    struct saying saying = {LISTENS, (u64)listener, NULL};
+    struct saying saying = {LISTENS, (u64)listener, 0};
     here.accepts = true;
     if (entry >= FIRST_CONNECTION)
         *last_of(listener, true) = entry;
@@ -190,11 +198,16 @@ static void dispute(u64 one, u64 other) {
     leave();
 }
 
-/* A greenlet's context says nothing at first. One that says it serves another connection is mistaken, or serves both. */
+/* A greenlet's context says nothing at first. One that says it serves another connection is mistaken, or serves both.
+ * Whoever was hired or started, and reads requests, is hired to serve a connection. */
 static void has_read(u64 entry) {
     struct saying saying = saying_here();
+    if (saying.kind == HIRED_FOR || saying.kind == BORN_FOR) {
+        hire_left();
+        saying.kind = NOT_SAID;
+    }
     if (saying.kind == NOT_SAID && here.accepts)
-        saying_set((struct saying){SERVES, entry, NULL});
+        saying_set((struct saying){SERVES, entry, 0});
     else if (saying.kind == SERVES && saying.number != entry)
         dispute(saying.number, entry);
 }
@@ -250,6 +263,8 @@ SENDING(sends_message, SENDMSG)
 
 static u64 current(int descriptor) {
     (void)descriptor;
+    if (UNLIKELY(here.asks && here.asked.hire))
+        hire_called(here.asked.hire);
     return here.asks ? task_of_saying(here.asked) : TASK_UNKNOWN;
 }
 

@@ -1,18 +1,10 @@
-/* concurrent.futures: what a thread takes out of an executor's queue is done for the request during which it was put in.
+/* Queues whose methods are C functions: _queue.SimpleQueue, and gevent's.
  *
- * Its queues are _queue.SimpleQueue, whose methods are C functions. Whatever else is handed over by one is none of ours: a
- * thread that takes other things may take several, and then nobody knows for which of them it makes a call.
+ * concurrent.futures has one of the former: what a thread takes out of it is done for the request during which it was put in,
+ * and for nothing else. Anything else that is handed over by such a queue may be a resource (cpython_hires.c).
  */
 #include "cpython.h"
 
-#define SETS 4096u /* a power of two */
-#define WAYS 4u
-
-/* Whom items in queues are for; changed with the interpreter's lock alone. One too many takes the place of an older one. */
-static struct {
-    struct object *item;
-    u64 task;
-} items[SETS][WAYS];
 static struct object *work_item; /* concurrent.futures.thread._WorkItem */
 
 static bool is_work(const struct object *item) {
@@ -24,61 +16,24 @@ static bool is_work(const struct object *item) {
     return work_item && item->type == work_item;
 }
 
-static u32 set_of(const struct object *item) {
-    return (u32)(((uintptr_t)item >> 4) * 0x9e3779b1u >> 8) & (SETS - 1);
-}
+/* gevent's last-in-first-out queues have the methods of the others. They hold connections. */
+static struct object *lifo;
 
-/* Its place, or else a free one, or else any. */
-static u32 way_of(u32 set, const struct object *item) {
-    static u32 turn;
-    u32 free = WAYS;
-    for (u32 way = 0; way < WAYS; way++) {
-        if (items[set][way].item == item)
-            return way;
-        if (!items[set][way].item)
-            free = way;
-    }
-    return free < WAYS ? free : turn++ % WAYS;
-}
-
-/* By the context; where that says nothing, by the rules, which know a thread that serves one request at a time. */
-static u64 task_here(void) {
-    u64 task = task_of_saying(saying_here());
-    if (task != TASK_UNKNOWN || enter() != ENTERED)
-        return task;
-    struct thread *thread = own_thread();
-    struct request *request = thread ? thread_cause(thread, 0, 0) : NULL;
-    if (request)
-        task = request_task(request);
-    leave();
-    return task;
-}
-
-static void is_put(struct object *item) {
-    u64 task = task_here();
-    u32 set = set_of(item), way = way_of(set, item);
-    items[set][way].item = task == TASK_UNKNOWN ? NULL : item;
-    items[set][way].task = task;
-}
-
-/* TASK_UNKNOWN: nobody's, or it isn't known whose. */
-static u64 is_taken(struct object *item) {
-    u32 set = set_of(item), way = way_of(set, item);
-    if (items[set][way].item != item)
-        return TASK_UNKNOWN;
-    items[set][way].item = NULL;
-    return items[set][way].task;
+static bool is_lifo(const struct object *queue) {
+    return lifo && queue->type == lifo;
 }
 
 static void *putting(enum method_number number, void *self, void *a, void *b, void *c, void *d) {
     struct object **item = argument_at(number, a, b, c, 0);
-    if (item && cpython_usable() && is_work(*item))
-        is_put(*item);
+    if (item && cpython_usable() && !is_lifo(self)) {
+        if (is_work(*item)) {
+            pool_mark(self, false);
+            item_put(self, *item, task_here());
+        } else {
+            queue_put(self, *item);
+        }
+    }
     return originals[number](self, a, b, c, d);
-}
-
-static u64 taking(struct object *item) {
-    return item && cpython_usable() && is_work(item) ? is_taken(item) : TASK_UNKNOWN;
 }
 
 static void see_news(void) {
@@ -88,14 +43,36 @@ static void see_news(void) {
 
 /* -- threads. Who comes for the next piece of work has done with the last. */
 
-static void *taking_by_thread(enum method_number number, void *self, void *a, void *b, void *c, void *d) {
+/* Only where it is asked for is it looked up. */
+static bool is_empty(struct object *queue) {
+    struct saying saying = saying_here();
+    struct object *size = saying.kind == HIRED_FOR ? called(queue, "qsize", NULL) : NULL;
+    long count = size ? py.PyLong_AsLong(size) : 1;
+    release(size);
+    return count == 0;
+}
+
+static void is_asked(struct object *queue) {
     see_news();
-    if (here.queue == self) {
+    if (here.queue == queue) {
         here.queue = NULL;
         task_thread(TASK_UNKNOWN);
     }
+    if (cpython_usable())
+        queue_asked(queue, is_empty(queue));
+}
+
+static void *taking_by_thread(enum method_number number, void *self, void *a, void *b, void *c, void *d) {
+    is_asked(self);
     struct object *item = originals[number](self, a, b, c, d);
-    u64 task = taking(item);
+    if (!item || !cpython_usable())
+        return item;
+    if (!is_work(item)) {
+        queue_taken(self, item);
+        return item;
+    }
+    u64 task = item_taken(self, item);
+    hire_left();
     if (task != TASK_UNKNOWN) {
         here.queue = self;
         task_thread(task);
@@ -118,14 +95,17 @@ static void *gets_at_once(void *self, void *a, void *b, void *c, void *d) {
 /* -- greenlets in the place of threads: gevent has a queue of its own for them */
 
 static void *taking_by_greenlet(enum method_number number, void *self, void *a, void *b, void *c, void *d) {
-    see_news();
-    struct saying saying = saying_here();
-    if (saying.kind == HIRED_FOR && saying.queue == self)
-        saying_set((struct saying){NOT_SAID, 0, NULL});
+    is_asked(self);
     struct object *item = originals[number](self, a, b, c, d);
-    u64 task = taking(item);
+    if (!item || !cpython_usable() || is_lifo(self))
+        return item;
+    if (!is_work(item)) {
+        queue_taken(self, item);
+        return item;
+    }
+    u64 task = item_taken(self, item);
     if (task != TASK_UNKNOWN)
-        saying_set((struct saying){HIRED_FOR, task, self});
+        hire_took(self, task);
     return item;
 }
 
@@ -157,6 +137,11 @@ void cpython_executors(void) {
     if (of_greenlets && replace_method(of_greenlets, "get", GEVENT_GET, greenlet_gets) &&
         replace_method(of_greenlets, "get_nowait", GEVENT_GET_NOWAIT, greenlet_gets_at_once))
         replace_method(of_greenlets, "put", GEVENT_PUT, greenlet_puts);
+    if (of_greenlets && !lifo) {
+        struct object *module = module_loaded("gevent._gevent_cqueue");
+        lifo = attribute(module, "LifoQueue");
+        release(module);
+    }
     release(class);
     release(of_greenlets);
 }

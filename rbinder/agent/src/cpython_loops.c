@@ -23,34 +23,12 @@ static bool has_gevent;
 
 /* -- calls */
 
-static struct object *called(struct object *object, const char *name, struct object *argument) {
-    struct object *method = attribute(object, name), *arguments = NULL, *result = NULL;
-    if (method && argument && (arguments = py.PyTuple_New(1))) {
-        py.Py_IncRef(argument);
-        py.PyTuple_SetItem(arguments, 0, argument);
-    }
-    if (method && (arguments || !argument))
-        result = py.PyObject_CallObject(method, arguments);
-    if (!result)
-        py.PyErr_Clear();
-    release(arguments);
-    release(method);
-    return result;
-}
-
 static long number_of(struct object *number) {
     long value = number ? py.PyLong_AsLong(number) : -1;
     if (value < 0)
         py.PyErr_Clear();
     release(number);
     return value;
-}
-
-static bool has_type(struct object *object, const char *name) {
-    struct object *text = attribute(object->type ? object->type : object, "__name__");
-    bool same = text && py.PyUnicode_CompareWithASCIIString(text, name) == 0;
-    release(text);
-    return same;
 }
 
 /* -- uvloop's servers: found from their loop by what the garbage collector may ask of objects */
@@ -91,7 +69,7 @@ static void note_server(struct object *object, struct object *context_type) {
     *server = (struct server){.object = object, .offset = offset, .last = ~0ull - server_count};
     server->context = *context_of(server);
     py.Py_IncRef(server->context);
-    struct saying saying = {SERVES, server->last, NULL};
+    struct saying saying = {SERVES, server->last, 0};
     if (py.PyContext_Enter(server->context) == 0) {
         saying_set(saying);
         py.PyContext_Exit(server->context);
@@ -143,7 +121,7 @@ static struct server *find_server(struct object *loop, struct object *factory) {
 /* -- uvloop: a protocol is made for a connection that was just accepted */
 
 static void give_context(struct server *server, u64 entry) {
-    struct object *context = context_saying(server->context, (struct saying){SERVES, entry, NULL});
+    struct object *context = context_saying(server->context, (struct saying){SERVES, entry, 0});
     if (!context)
         return;
     struct object **place = context_of(server), *former = *place;
@@ -224,7 +202,9 @@ static long descriptor_of(struct object *transport) {
 }
 
 static void say_whose(struct object *transport) {
-    u64 task = task_of_saying(saying_here());
+    struct saying saying = saying_here();
+    u64 task = task_of_saying(saying);
+    hire_called(saying.hire);
     long descriptor = task == TASK_UNKNOWN ? -1 : descriptor_of(transport);
     if (descriptor >= 0)
         task_bind((int)descriptor, task);
