@@ -97,7 +97,7 @@ async def work(path, shape, clients):
         (JOBS if shape == "queue" else AJOBS[0]).put_nowait((path, done))
         await done
     elif shape == "thread":
-        await asyncio.to_thread(by_thread, path)
+        await asyncio.get_running_loop().run_in_executor(None, by_thread, path)
     else:
         await get(path)
     if shape == "nested":
