@@ -1,7 +1,7 @@
-"""What CPython's queues and threads hand over: work, but connections too, batches, and the work of pools that grow.
+"""What CPython's queues and threads hand over: work, but connections as well, batches, and what pools do that grow.
 
-The ordinary ways are rows of tests/attribution. Here no call may come in another's trace, whatever the program does; and
-who serves a request isn't confused by what it takes from a queue.
+The ordinary ways are rows of tests/attribution. Here no call may come in another's trace, whatever the program does;
+and who serves a request isn't confused by what it takes from a queue.
 """
 
 from __future__ import annotations
@@ -31,5 +31,6 @@ def test_no_call_is_given_to_another_request(server: str, shapes: tuple[str, ...
     verdicts = measure(row, "agent", EACH * len(shapes))
     assert verdicts.failed == 0
     assert verdicts.wrongs == []
-    assert {shape: verdicts.calls[shape].total() for shape in shapes} == dict.fromkeys(shapes, EACH)
+    made = [shape for shape in shapes if shape != "acancelled"]
+    assert {shape: verdicts.calls[shape].total() for shape in made} == dict.fromkeys(made, EACH)
     assert verdicts.calls[right]["right"] == EACH

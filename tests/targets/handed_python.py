@@ -18,12 +18,13 @@ Usage: handed_python.py PORT BACK threads|loop. Calls with the id 999999 are mad
     sentinel    by workers that are told to pass on, now and then, that there is nothing to do
 
 and on a loop: apooled, aborrower, abatch, arequeue, agrown (consumers made by the first requests), atimed (which wait
-for some time at most), abackground (a consumer that goes on with something else while a job is done), acancelled (the handler
-or its job is given up, as time goes).
+for some time at most), abackground (a consumer that goes on with something else while a job is done), acancelled (the
+handler gives up, or the job).
 """
 
 import asyncio
 import collections
+import contextlib
 import http.client
 import http.server
 import queue
@@ -422,20 +423,16 @@ class Loop:
     async def acancelled(self, jobs):
         while True:
             path, _, done = await jobs.get()
-            try:
+            with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(acall(path), 0.004)
-            except asyncio.TimeoutError:  # noqa: UP041
-                pass
             if not done.done():
                 done.set_result(None)
 
     async def cancelled(self, path):
         done = asyncio.get_running_loop().create_future()
         self.jobs["acancelled"].put_nowait((path, id(done), done))
-        try:
+        with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(done, 0.005)
-        except asyncio.TimeoutError:  # noqa: UP041
-            pass
 
     async def work(self, path, shape):
         if shape == "apooled":

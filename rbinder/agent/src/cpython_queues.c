@@ -8,7 +8,8 @@
 #include "cpython.h"
 
 enum inner {
-    Q_INIT, Q_PUT, Q_GET, Q_SIZE, QP_INIT, QP_PUT, QP_GET, QP_SIZE, A_INIT, A_PUT, A_GET, A_EMPTY, AP_INIT, AP_PUT, AP_GET, INNER
+    Q_INIT, Q_PUT, Q_GET, Q_SIZE, QP_INIT, QP_PUT, QP_GET, QP_SIZE, A_INIT, A_PUT, A_GET, A_EMPTY, AP_INIT, AP_PUT, AP_GET,
+    INNER
 };
 static struct object *inner[INNER]; /* what was there */
 
