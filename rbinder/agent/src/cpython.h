@@ -7,10 +7,13 @@
  *     socket.accept     the context listens on L; the connection accepted last there is noted
  *     a copy is made    of "listens on L": works for connection C; of "works for C": for the request that C brought
  *     socket.send       the request that the context names, or the only open one of the connection it names
+ *     queue.get         what was put there for a request is done for it (cpython_hires.c)
+ *     Thread.start      so is what the thread does, until it looks for other work (cpython_threads.c)
  *
  * There is no Python code, and no call is added that the program could see in a traceback: the C functions behind those
- * methods are replaced in their own tables (cpython_methods.c). They run where the interpreter's lock is held anyway, so no
- * thread ever waits for it because of us; it is taken once, when the program begins to listen.
+ * methods are replaced in their own tables (cpython_methods.c), and the inner methods of queues by descriptors of C functions
+ * (cpython_queues.c). They run where the interpreter's lock is held anyway, so no thread ever waits for it because of us; it
+ * is taken once, when the program begins to listen.
  */
 #ifndef RBINDER_CPYTHON_H
 #define RBINDER_CPYTHON_H
