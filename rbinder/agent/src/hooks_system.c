@@ -8,6 +8,7 @@
 #include "forks.h"
 #include "node.h"
 #include "ring.h"
+#include "ruby.h"
 #include "transfer.h"
 
 #define CAN_BE_READ 1  /* asm-generic/mman-common.h, PROT_READ */
@@ -40,6 +41,7 @@ HOOKED int prctl(int option, ...) {
 /* A tail call: the loader looks at who called it, to find that one's own search path. */
 HOOKED void *dlopen(const char *path, int flags) {
     cpython_loads(path);
+    ruby_loads(path);
     return NEXT(dlopen)(path, flags & ~DEEP_BINDING);
 }
 

@@ -9,6 +9,7 @@
 #include "jvm.h"
 #include "process.h"
 #include "report.h"
+#include "ruby.h"
 
 extern int *__errno_location(void) __attribute__((weak));
 
@@ -105,8 +106,10 @@ HOOKED int listen(int descriptor, int backlog) {
     }
     errno_back(kept);
     int result = NEXT(listen)(descriptor, backlog);
-    if (result == 0 && started())
+    if (result == 0 && started()) {
         cpython_listens();
+        ruby_listens();
+    }
     return result;
 }
 
@@ -147,6 +150,8 @@ HOOKED int accept(int descriptor, struct sockaddr *address, socklen_t *length) {
     if (result >= 0 && started())
         accepted(result, room ? address : NULL, room, room ? *length : 0);
     cpython_accepts(descriptor, result);
+    if (result >= 0)
+        ruby_listens();
     return result;
 }
 
@@ -156,6 +161,8 @@ HOOKED int accept4(int descriptor, struct sockaddr *address, socklen_t *length, 
     if (result >= 0 && started())
         accepted(result, room ? address : NULL, room, room ? *length : 0);
     cpython_accepts(descriptor, result);
+    if (result >= 0)
+        ruby_listens();
     return result;
 }
 

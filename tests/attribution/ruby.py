@@ -1,0 +1,52 @@
+"""The rows of Ruby: puma, WEBrick, and servers with a thread for each connection. Debian's packages have all of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from harness import TARGETS
+
+from attribution.rows import Row
+
+# The answer is often sent before the call is made: then the call belongs to nothing any more.
+_FORGET = {"forget": "made after the answer, as may be"}
+
+
+def _row(name: str, *words: str, **environment: str) -> Row:
+    """`words`: the command, in which PORT stands for the port to listen on."""
+
+    def command(port: int, back: int) -> Sequence[str]:
+        return ("env", f"BACK={back}", *(word.replace("PORT", str(port)) for word in words))
+
+    return Row(name, "Ruby", command, loose=_FORGET, environment=environment)
+
+
+def _own(name: str, server: str, **environment: str) -> Row:
+    return _row(f"Ruby, {name}", "ruby", str(TARGETS / "shapes_ruby.rb"), "PORT", server, **environment)
+
+
+def _puma(name: str, *words: str, **environment: str) -> Row:
+    front = ("puma", "--quiet", "--environment", "none", "--bind", "tcp://127.0.0.1:PORT", *words)
+    configured = ("--config", os.devnull, str(TARGETS / "shapes_ruby.ru"))
+    return _row(f"Ruby, puma{name}", *front, *configured, **environment)
+
+
+def small() -> list[Row]:
+    """Those that need nothing but what the tests install."""
+    return [
+        _own("a thread for each connection", "threads"),
+        _puma(" with 16 threads", "--threads", "16:16"),
+        _puma(" in two processes, concurrent-ruby", "--threads", "1:8", "--workers", "2", WORKERS="concurrent"),
+    ]
+
+
+def rows() -> list[Row]:
+    return [
+        *small(),
+        _own("WEBrick", "webrick", CLIENT="new"),
+        _own("a thread for each connection, concurrent-ruby", "threads", WORKERS="concurrent"),
+        _own("connections taken from a queue, SizedQueue", "accepted", WORKERS="sized"),
+        _puma(" with 8 threads, SizedQueue", "--threads", "8:8", CLIENT="new", WORKERS="sized"),
+        *(_puma(f" with 16 threads, {name}", "--threads", "16:16", CLIENT=name) for name in ("excon", "http", "httpclient")),
+    ]
