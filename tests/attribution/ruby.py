@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from harness import TARGETS
 
-from attribution.rows import Row
+from attribution.rows import SHAPES, Row
 
 # The answer is often sent before the call is made: then the call belongs to nothing any more.
 _FORGET = {"forget": "made after the answer, as may be"}
@@ -32,6 +33,16 @@ def _puma(name: str, *words: str, **environment: str) -> Row:
     return _row(f"Ruby, puma{name}", *front, *configured, **environment)
 
 
+# Nobody says there for whom they are.
+_ODD = dict.fromkeys(SHAPES, "handed over in ways that don't tell for whom")
+
+
+def odd() -> Row:
+    """None of its calls may be in another's trace; most are in none."""
+    row = _row("Ruby, work handed over in odd ways", "ruby", str(TARGETS / "odd_ruby.rb"), "PORT")
+    return replace(row, loose=_ODD)
+
+
 def small() -> list[Row]:
     """Those that need nothing but what the tests install."""
     return [
@@ -44,6 +55,8 @@ def small() -> list[Row]:
 def rows() -> list[Row]:
     return [
         *small(),
+        odd(),
+        _row("Ruby, async-http, fibers", "ruby", str(TARGETS / "shapes_async.rb"), "PORT"),
         _own("WEBrick", "webrick", CLIENT="new"),
         _own("a thread for each connection, concurrent-ruby", "threads", WORKERS="concurrent"),
         _own("connections taken from a queue, SizedQueue", "accepted", WORKERS="sized"),

@@ -89,7 +89,7 @@ static value follow(value at) {
 }
 
 void ruby_libraries(void) {
-    ruby_monitors();
+    ruby_locks();
     for (u32 i = 0; i < COUNT(all); i++) {
         if (all[i].done || !class_at(all[i].path))
             continue;

@@ -120,7 +120,7 @@ void ruby_is_for(value object, u64 task); /* kept with the object; nothing is ke
 u64 ruby_task(void); /* for whom what is done here is done; TASK_UNKNOWN: nobody says */
 bool ruby_serves(void); /* a request that it has read, or was told of: what it takes from queues is no work for it */
 void ruby_works(void); /* puts it in; may raise, as may the others */
-void ruby_monitors(void);
+void ruby_locks(void);
 void ruby_queues(void); /* ruby_queues.c */
 void ruby_libraries(void); /* ruby_libraries.c; asked again and again */
 

@@ -8,6 +8,8 @@
 
 _Thread_local struct mine mine;
 
+static value fiber_class;
+
 /* What fibers that don't run are at, by their numbers. One too many takes the place of an older one, which then serves nobody. */
 static struct {
     u64 fiber;
@@ -237,8 +239,9 @@ static value waiting(value count, value arguments, value self) {
     return in_c[CONDITION_WAIT](count, arguments, self);
 }
 
-static void locks(void) {
-    if (UNLIKELY(mine.work.kind == BORN) && !mine.fiber) {
+/* Fibers of one thread need no lock against each other. What is marked is no pool's. */
+static void locks(value lock) {
+    if (UNLIKELY(mine.work.kind == BORN) && !mine.fiber && !is_true(rb.rb_attr_get(lock, ruby_mark))) {
         mine.work.elsewhere = true;
         takes_up_other_work();
     }
@@ -246,7 +249,7 @@ static void locks(void) {
 
 #define LOCKING(name, number)                                                                                               \
     static value name(value self, value b, value c) {                                                                       \
-        locks();                                                                                                            \
+        locks(self);                                                                                                         \
         return in_c[number](self, b, c);                                                                               \
     }
 LOCKING(locking, MUTEX_LOCK)
@@ -256,12 +259,14 @@ LOCKING(entering, MONITOR_ENTER)
 LOCKING(trying_to_enter, MONITOR_TRY_ENTER)
 LOCKING(synchronizing_monitor, MONITOR_SYNCHRONIZE)
 
+/* The array may be a list of jobs. It is none where nothing is in it, or a fiber that waits. */
 static value shifting(value count, value arguments, value self) {
-    if (UNLIKELY(mine.work.kind == BORN)) {
+    value item = in_c[ARRAY_SHIFT](count, arguments, self);
+    if (UNLIKELY(mine.work.kind == BORN) && item != ruby_nil && !is_true(rb.rb_obj_is_kind_of(item, fiber_class))) {
         mine.work.elsewhere = true;
         takes_up_other_work();
     }
-    return in_c[ARRAY_SHIFT](count, arguments, self);
+    return item;
 }
 
 static value initializing_mutex(value self, value b, value c) {
@@ -283,7 +288,19 @@ static void follow_locks(value top) {
     ruby_replace(rb.rb_path2class("Array"), "shift", -1, ARRAY_SHIFT, shifting);
 }
 
-void ruby_monitors(void) {
+/* Timeout asks a thread of its own to watch the clock (net/http does, for each connection it makes): since Ruby 3.2. */
+static void mark_timeouts(void) {
+    static const char *const names[] = {"QUEUE_MUTEX", "TIMEOUT_THREAD_MUTEX"};
+    value module = ruby_constant(ruby_top, "Timeout");
+    for (u32 i = 0; module && i < COUNT(names); i++) {
+        value mutex = ruby_constant(module, names[i]);
+        if (mutex && !is_true(rb.rb_attr_get(mutex, ruby_mark)))
+            ruby_is_for(mutex, 1);
+    }
+}
+
+void ruby_locks(void) {
+    mark_timeouts();
     value monitor = in_c[MONITOR_ENTER] ? 0 : ruby_constant(ruby_top, "Monitor");
     if (!monitor)
         return;
@@ -300,9 +317,10 @@ static bool can_inherit(void) {
 }
 
 void ruby_works(void) {
-    value top = ruby_top, thread = rb.rb_path2class("Thread"), fiber = ruby_constant(top, "Fiber");
-    value of_thread = ruby_call(thread, "singleton_class");
-    follow_locks(top);
+    value thread = rb.rb_path2class("Thread"), of_thread = ruby_call(thread, "singleton_class");
+    fiber_class = rb.rb_path2class("Fiber");
+    rb.rb_gc_register_mark_object(fiber_class);
+    follow_locks(ruby_top);
     mine.begun = true;
     rb.rb_add_event_hook(happens, THREAD_BEGIN | FIBER_SWITCH, ruby_nil);
     if (can_inherit()) {
@@ -310,8 +328,7 @@ void ruby_works(void) {
         ruby_replace(of_thread, "start", -2, THREAD_START, starting_thread);
         ruby_replace(of_thread, "fork", -2, THREAD_START, starting_thread);
     }
-    if (fiber)
-        ruby_replace(fiber, "initialize", -1, FIBER_INITIALIZE, initializing_fiber);
+    ruby_replace(fiber_class, "initialize", -1, FIBER_INITIALIZE, initializing_fiber);
     runtime.observes_read = observes_read;
     runtime.current = current;
 }
