@@ -90,7 +90,7 @@ void ruby_look_again(void) {
 }
 
 static value begin(value unused) {
-    ruby_mark = rb.rb_intern("rbinder");
+    ruby_mark = rb.rb_intern("binding"); /* a name that there is */
     ruby_top = rb.rb_path2class("Object");
     ruby_nil = rb.rb_attr_get(ruby_top, ruby_mark);
     if (gives_way() || !ruby_methods_known())

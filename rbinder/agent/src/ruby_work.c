@@ -189,7 +189,7 @@ static value initializing_fiber(value count, value arguments, value self) {
         mine.begun = true;
         if (running && !is_true(rb.rb_attr_get(running, ruby_mark)))
             mine.fiber = number_fiber(running, mine.work);
-        number_fiber(self, task == TASK_UNKNOWN ? (struct work){NOT_SAID} : (struct work){BORN, .number = task});
+        number_fiber(self, (struct work){.kind = task == TASK_UNKNOWN ? NOT_SAID : BORN, .number = task});
     }
     return in_c[FIBER_INITIALIZE](count, arguments, self);
 }
@@ -209,7 +209,7 @@ static void other_fiber_runs(void) {
         mine.lost = true;
     }
     mine.fiber = number;
-    mine.work = fibers[index].fiber == number ? fibers[index].work : (struct work){HIRED, .number = TASK_NONE};
+    mine.work = fibers[index].fiber == number ? fibers[index].work : (struct work){.kind = HIRED, .number = TASK_NONE};
     apply();
 }
 
