@@ -1,5 +1,5 @@
-# Answers GET /work?id=N&shape=S by calls to a back that are made in ways which don't tell for whom: each shape is another trap for
-# who guesses. Usage: ruby odd_ruby.rb PORT; BACK in the environment is the back's port.
+# Answers GET /work?id=N&shape=S by calls to a back that are made in ways which don't tell for whom: each shape is another trap
+# for who guesses. Usage: ruby odd_ruby.rb PORT; BACK in the environment is the back's port.
 
 require_relative "shapes_ruby"
 
@@ -178,7 +178,8 @@ module Shapes
 
   ODD = {
     "sleep" => Batches.new, "io" => Pool.new(6, grows: true, way: :call), "fan" => Drain.new, "nested" => Again.new,
-    "limited" => Pool.new(4, grows: false, way: :borrowed), "pool" => Same.new, "forget" => Late.new, "once" => Alternating.new
+    "limited" => Pool.new(4, grows: false, way: :borrowed), "pool" => Same.new, "forget" => Late.new,
+    "once" => Alternating.new
   }
 
   def self.work(query)

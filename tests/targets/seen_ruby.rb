@@ -28,7 +28,8 @@ end
 
 def errors_seen
   [
-    -> { Thread::Queue.new.pop(true) }, -> { Thread::Queue.new.close.push(1) }, -> { Thread::SizedQueue.new(1).push(1, 2, 3, 4) },
+    -> { Thread::Queue.new.pop(true) }, -> { Thread::Queue.new.close.push(1) },
+    -> { Thread::SizedQueue.new(1).push(1, 2, 3, 4) },
     -> { Thread::Queue.new.push }, -> { Thread::Queue.allocate.push(1) }, -> { Thread.new }, -> { Fiber.new },
     -> { Thread::Mutex.new.tap(&:lock).lock }, -> { [].freeze.shift }, -> { Thread::SizedQueue.new(0) },
     -> { Timeout.timeout(0.01) { Thread::Queue.new.pop } }, -> { Thread.start }, -> { Thread::Queue.new(5) }
@@ -74,6 +75,7 @@ fibers_seen
 interrupts_seen
 GC.compact if GC.respond_to?(:compact)
 queues_seen
-p $LOADED_FEATURES.grep_v(%r{/enc/}).size, ENV.to_h, ARGV, $0, $!, Object.constants.size, Symbol.all_symbols.grep(/trace|binder/).size
+p $LOADED_FEATURES.grep_v(%r{/enc/}).size, ENV.to_h, ARGV, $0, $!
+p Object.constants.size, Symbol.all_symbols.grep(/trace|binder/).size
 p ObjectSpace.each_object(Module).select { |each| each.name.nil? && !each.singleton_class? }.size
 p fork { queues_seen }.positive?, Process.wait.positive?, $?.exitstatus

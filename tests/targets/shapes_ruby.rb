@@ -1,7 +1,7 @@
 # Answers GET /work?id=N&shape=S by calls to a back, in the shapes of tests/attribution/rows.py, a thread for each request.
 #
-# Usage: ruby shapes_ruby.rb PORT webrick|threads|accepted. Puma loads shapes_ruby.ru instead. In the environment: BACK is the
-# back's port, CLIENT what makes the calls (kept, new, excon, http, httpclient), WORKERS who makes those of others' threads
+# Usage: ruby shapes_ruby.rb PORT webrick|threads|accepted. Puma loads shapes_ruby.ru instead. In the environment: BACK is
+# the back's port, CLIENT what makes the calls (kept, new, excon, http, httpclient), WORKERS who makes those of others' threads
 # (queue, sized, concurrent).
 
 require "net/http"
@@ -140,7 +140,8 @@ def serve_webrick(port)
   require "webrick"
   quiet = WEBrick::Log.new(File::NULL)
   server = WEBrick::HTTPServer.new(
-    BindAddress: "127.0.0.1", Port: port, Logger: quiet, AccessLog: [], RequestCallback: ->(_, answer) { answer.keep_alive = true }
+    BindAddress: "127.0.0.1", Port: port, Logger: quiet, AccessLog: [],
+    RequestCallback: ->(_, answer) { answer.keep_alive = true }
   )
   server.mount_proc("/work") do |request, answer|
     Shapes.work(request.query_string)

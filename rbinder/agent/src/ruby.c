@@ -1,5 +1,5 @@
-/* Recognises Ruby in the process and puts the adapter in, when the program has loaded Ruby's sockets: threads that were made
- * before and wait for work would be missed. Where these are linked in, it is when the program begins to listen. */
+/* Recognises Ruby in the process and puts the adapter in when the program loads Ruby's sockets: of threads that wait for work
+ * already the first piece would be missed. Where these are linked in, it is when the program begins to listen. */
 #include "ruby.h"
 
 #include "hooks.h"
@@ -67,7 +67,7 @@ value ruby_call(value object, const char *name) {
 
 /* -- in */
 
-/* An OpenTelemetry SDK that makes spans in this program knows more than we do. What was replaced stays, and does nothing. */
+/* An OpenTelemetry SDK that makes spans in this program knows more than we do. What was replaced stays, idle. */
 static bool gives_way(void) {
     value module = ruby_constant(ruby_top, "OpenTelemetry");
     if (!module || !ruby_constant(module, "SDK"))
@@ -115,7 +115,9 @@ static bool has_light_threads(void) {
 
 /* Ruby's own threads alone may have, or take, the interpreter's lock; who accepts waits for it next anyway. */
 void ruby_listens(void) {
-    if (LIKELY(state != NOT_LOOKED && state != PRESENT) || !agent.runtime_hooks || agent.status != ACTIVE || borrows_memory())
+    if (LIKELY(state != NOT_LOOKED && state != PRESENT))
+        return;
+    if (!agent.runtime_hooks || agent.status != ACTIVE || borrows_memory())
         return;
     int kept = errno_kept();
     if (state == NOT_LOOKED)

@@ -16,7 +16,7 @@
 
 function *in_c[METHODS];
 
-/* Offsets in words: from an object to METHOD (0: that lies in it), to the method entry, to the definition, to the function. */
+/* Offsets in words: from an object to METHOD (0: that lies in it), to the method entry, the definition, the function. */
 static struct way {
     u32 method, entry, definition, function;
 } way;

@@ -53,16 +53,16 @@ void ruby_look_again(void);
 typedef value function(value a, value b, value c);
 
 enum method_number {
-    QUEUE_LENGTH, SIZED_LENGTH, QUEUE_PUSH, QUEUE_POP, SIZED_PUSH, SIZED_POP, CONDITION_WAIT, MUTEX_INITIALIZE, MUTEX_LOCK, MUTEX_TRY_LOCK,
-    MUTEX_SYNCHRONIZE, MONITOR_ENTER, MONITOR_TRY_ENTER, MONITOR_SYNCHRONIZE, ARRAY_SHIFT, THREAD_INITIALIZE, THREAD_START,
+    QUEUE_LENGTH, SIZED_LENGTH, QUEUE_PUSH, QUEUE_POP, SIZED_PUSH, SIZED_POP, CONDITION_WAIT, MUTEX_INITIALIZE,
+    MUTEX_LOCK, MUTEX_TRY_LOCK, MUTEX_SYNCHRONIZE, MONITOR_ENTER, MONITOR_TRY_ENTER, MONITOR_SYNCHRONIZE, ARRAY_SHIFT, THREAD_INITIALIZE, THREAD_START,
     FIBER_INITIALIZE, METHODS
 };
 extern function *in_c[METHODS];
 
 /* How the interpreter keeps methods is learned of two that are known. May raise. */
 bool ruby_methods_known(void);
-/* Puts `ours` in the place of the function behind a method that takes `count` arguments (-1: any, -2: any in an array); NULL:
- * only remembers it. False: it isn't a function of C's. */
+/* Puts `ours` in the place of the function behind a method of `count` arguments (-1: any, -2: any in an array); NULL: only
+ * remembers it. False: it isn't a function of C's. */
 bool ruby_replace(value class, const char *name, int count, enum method_number number, function *ours);
 
 #define NO_ARGUMENT (~0u)

@@ -1,7 +1,7 @@
 /* Thread::Queue and Thread::SizedQueue: whose item is it?
  *
- * Beside each queue's items, which leave it in the order they came in, runs a line of the requests they were pushed for. Who
- * pops works for the request of what it got, until it pops again. Nothing is handed over
+ * Beside each queue's items, which leave it in the order they came in, runs a line of the requests they were pushed for.
+ * Who pops works for the request of what it got, until it pops again. Nothing is handed over
  *
  *     by a queue from which somebody takes who serves a request: that one is a pool, or brings answers
  *     by what a thread puts back that has taken from that queue: it may be somebody else's, or a pool's

@@ -10,7 +10,7 @@ _Thread_local struct mine mine;
 
 static value fiber_class;
 
-/* What fibers that don't run are at, by their numbers. One too many takes the place of an older one, which then serves nobody. */
+/* What fibers that don't run are at, by number. One too many takes the place of an older one, which serves nobody then. */
 static struct {
     u64 fiber;
     struct work work;
@@ -223,8 +223,8 @@ static void happens(u32 event, value data, value self, ident name, value class) 
         other_fiber_runs();
 }
 
-/* -- where a thread waits, and takes what can't be seen: somebody else's work, perhaps. A thread that was made for a request is
- * then left to the rules again. */
+/* -- where a thread waits, and takes what can't be seen: somebody else's work, perhaps. A thread that was made for a
+ * request is then left to the rules again. */
 
 static void takes_up_other_work(void) {
     if (mine.work.kind == BORN && ruby_usable())
@@ -247,10 +247,10 @@ static void locks(value lock) {
     }
 }
 
-#define LOCKING(name, number)                                                                                               \
-    static value name(value self, value b, value c) {                                                                       \
-        locks(self);                                                                                                         \
-        return in_c[number](self, b, c);                                                                               \
+#define LOCKING(name, number)                                                                                           \
+    static value name(value self, value b, value c) {                                                                   \
+        locks(self);                                                                                                    \
+        return in_c[number](self, b, c);                                                                                \
     }
 LOCKING(locking, MUTEX_LOCK)
 LOCKING(trying_to_lock, MUTEX_TRY_LOCK)
