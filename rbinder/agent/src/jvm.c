@@ -22,7 +22,7 @@ static const u8 jvm_classes[] = {0};
 
 static struct {
     interface machine, jvmti;
-    object tasks, current, read, patcher, patch;
+    object tasks, queues, current, read, patcher, patch;
     char names[MOST_NAMES]; /* each ended by a line's end */
     u64 filter;             /* the names' hashes: most classes aren't among them */
 } jvm;
@@ -112,16 +112,25 @@ static bool define_all(interface jni) {
             jvm.tasks = GLOBAL_REFERENCE(jni, type);
         else if (jvm_classes[at + 3] == 2)
             jvm.patcher = GLOBAL_REFERENCE(jni, type);
+        else if (jvm_classes[at + 3] == 3)
+            jvm.queues = GLOBAL_REFERENCE(jni, type);
         at += 4 + size;
     }
-    return jvm.tasks && jvm.patcher;
+    return jvm.tasks && jvm.patcher && jvm.queues;
+}
+
+static u8 is_open(interface jni, object type, u64 task) {
+    (void)jni, (void)type;
+    return task_open(task);
 }
 
 static bool find_methods(interface jni) {
+    static const struct native open = {"open", "(J)Z", (void *)is_open};
     jvm.current = STATIC_METHOD(jni, jvm.tasks, "current", "()J");
     jvm.read = thrown(jni) ? NULL : STATIC_METHOD(jni, jvm.tasks, "read", "(J)V");
     jvm.patch = thrown(jni) ? NULL : STATIC_METHOD(jni, jvm.patcher, "patch", "(Ljava/lang/String;[B)[B");
-    return !thrown(jni) && jvm.current && jvm.read && jvm.patch;
+    bool known = !thrown(jni) && REGISTER(jni, jvm.queues, &open) == JNI_OK;
+    return !thrown(jni) && known && jvm.current && jvm.read && jvm.patch;
 }
 
 static bool learn_names(interface jni) {

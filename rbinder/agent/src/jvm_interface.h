@@ -43,6 +43,11 @@ typedef int get_machines(interface *machines, int room, int *count);
 #define GET_BYTES(jni, array, size, to) CALL(jni, 200, void, (interface, object, int, int, u8 *), array, 0, size, to)
 #define SET_BYTES(jni, array, size, from)                                                                                   \
     CALL(jni, 208, void, (interface, object, int, int, const u8 *), array, 0, size, from)
+struct native { /* JNINativeMethod */
+    const char *name, *signature;
+    void *function;
+};
+#define REGISTER(jni, type, method) CALL(jni, 215, int, (interface, object, const struct native *, int), type, method, 1)
 #define EXCEPTION_CHECK(jni) CALL(jni, 228, u8, (interface))
 
 /* jvmtiEnv */

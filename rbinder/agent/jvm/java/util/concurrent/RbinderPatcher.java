@@ -13,6 +13,7 @@ import java.nio.charset.StandardCharsets;
 
 final class RbinderPatcher {
     private static final String TASKS = "java/util/concurrent/RbinderTasks";
+    private static final String QUEUES = " puts adds asks looks drains taken removed awaits "; /* functions of RbinderQueues */
     private static final int ALOAD = 0x19, ALOAD_0 = 0x2a, DUP = 0x59, IRETURN = 0xac, ARETURN = 0xb0, RETURN = 0xb1;
     private static final int GOTO_W = 0xc8, JSR_W = 0xc9;
     private static final int INVOKEVIRTUAL = 0xb6, INVOKESPECIAL = 0xb7, INVOKESTATIC = 0xb8, INVOKEINTERFACE = 0xb9;
@@ -149,6 +150,9 @@ final class RbinderPatcher {
             case "tryFire":
                 return "(Ljava/util/concurrent/CompletableFuture$Completion;I)Ljava/util/concurrent/CompletableFuture;";
             case "taken":
+            case "removed":
+            case "puts":
+            case "fetched":
             case "given":
             case "next":
                 return "(Ljava/lang/Object;Ljava/lang/Object;)V";
@@ -159,7 +163,7 @@ final class RbinderPatcher {
 
     private int function(String name) throws IOException {
         int nameAndType = add(12, add(name), add(descriptor(name)));
-        return add(10, add(7, add(TASKS), -1), nameAndType);
+        return add(10, add(7, add(QUEUES.contains(' ' + name + ' ') ? "java/util/concurrent/RbinderQueues" : TASKS), -1), nameAndType);
     }
 
     // -- methods
@@ -245,7 +249,10 @@ final class RbinderPatcher {
         int at = 0, index = function(function);
         byte[] call = new byte[8];
         call[at++] = (byte) load;
-        call[at++] = (byte) (load == DUP ? ALOAD_0 : local);
+        if (load == ALOAD)
+            call[at++] = (byte) local;
+        if (descriptor(function).startsWith("(Ljava/lang/Object;Ljava/lang/Object;)"))
+            call[at++] = ALOAD_0;
         call[at++] = (byte) INVOKESTATIC;
         call[at++] = (byte) (index >> 8);
         call[at] = (byte) index;

@@ -17,12 +17,22 @@ public final class RbinderTasks {
     private static final long UNKNOWN = -1;
 
     /** What one thread works for. */
-    private static final class State {
+    static final class State {
         long task;
         Inside inside; /* the innermost */
         boolean inherited; /* from who started the thread */
-        boolean managed; /* by a pool that is known: it is told of each piece of its work */
-        Object queue; /* where its work comes from, if nobody else is known to give it any */
+        boolean own; /* it was given the task, or read it; it didn't take it from a queue of the program's */
+        boolean reads; /* it read the request itself */
+        boolean waits; /* for what a pool that is known gives it next */
+        boolean passed; /* it made a call, or handed something over, since it took something from a queue */
+        RbinderQueues.Taker taker; /* what it took there */
+
+        void begin(long task, boolean reads) {
+            this.task = task;
+            this.reads = reads;
+            own = true;
+            inherited = false;
+        }
     }
 
     /** A method in which a thread works for something else than before. */
@@ -90,7 +100,8 @@ public final class RbinderTasks {
     private static final ConcurrentHashMap<Object, Carried> CARRIED = new ConcurrentHashMap<>();
 
     /** Whether any request was ever read: until then there is nothing to carry. */
-    private static boolean used;
+    static boolean used;
+    private static boolean carries; /* something was handed over */
 
     private RbinderTasks() {}
 
@@ -98,8 +109,11 @@ public final class RbinderTasks {
 
     /** A request's head was about to be sent by this thread: for which task? */
     static long current() {
-        long task = used ? state().task : NONE;
-        return task == UNKNOWN ? NONE : task;
+        if (!used)
+            return NONE;
+        State state = state();
+        state.passed = true;
+        return state.task == UNKNOWN ? NONE : state.task;
     }
 
     /** This thread has read from a connection what belongs to the task. */
@@ -108,12 +122,12 @@ public final class RbinderTasks {
         State state = state();
         if (state.task == task)
             return;
-        state.task = task;
-        state.queue = null;
-        state.inherited = false;
+        state.begin(task, task != NONE);
+        if (task != NONE && state.taker != null)
+            state.taker.from = null;
     }
 
-    private static State state() {
+    static State state() {
         State state = STATES.get();
         return state != null ? state : begin();
     }
@@ -125,6 +139,7 @@ public final class RbinderTasks {
         Carried carried = thread instanceof ForkJoinWorkerThread ? null : find(thread);
         state.task = carried == null ? NONE : carried.task;
         state.inherited = carried != null;
+        state.own = carried == null;
         STATES.set(state);
         return state;
     }
@@ -132,36 +147,37 @@ public final class RbinderTasks {
     // -- handing over
 
     private static Carried find(Object object) {
-        return CARRIED.isEmpty() ? null : CARRIED.get(new Asked(object));
+        return carries ? CARRIED.get(new Asked(object)) : null;
     }
 
     private static void put(Object object, long task, int times) {
         Carried carried = new Carried(object, task, times);
+        carries = true;
         CARRIED.remove(carried);
         CARRIED.put(carried, carried);
         for (Reference<?> gone; (gone = GONE.poll()) != null; )
             CARRIED.remove(gone);
     }
 
-    /** An object that stands for one piece of work is made, or queued, for what this thread works for. */
+    /** An object that stands for a piece of work is made, or queued, for what this thread works for: what nobody is known for
+     * is nobody's, whoever does it. */
     @Hidden
     public static void remember(Object object) {
         if (!used || object == null)
             return;
-        long task = state().task;
-        if (task != NONE)
-            put(object, task, 0);
+        state().passed = true;
+        register(object);
     }
 
-    /** An object is queued that stands for one piece of work after the other. */
+    /** The same, of what waits for something else to be done. */
     @Hidden
-    public static void hand(Object object) {
+    public static void register(Object object) {
         if (!used || object == null)
             return;
         long task = state().task;
         if (task != NONE)
             put(object, task, 0);
-        else if (!CARRIED.isEmpty())
+        else if (carries)
             CARRIED.remove(new Asked(object));
     }
 
@@ -170,8 +186,12 @@ public final class RbinderTasks {
     public static void capture(Object object) {
         if (!used || object == null)
             return;
-        long task = state().task;
-        if (task == NONE && CARRIED.isEmpty())
+        State state = state();
+        long task = RbinderQueues.tookFor(object, state);
+        if (task == NONE)
+            task = state.task;
+        state.passed = true;
+        if (task == NONE && !carries)
             return;
         Carried carried = find(object);
         int times = carried == null ? 0 : carried.times;
@@ -181,6 +201,11 @@ public final class RbinderTasks {
             put(object, UNKNOWN, times + 1);
         else if (task != NONE)
             put(object, task, times + 1);
+    }
+
+    private static long remembered(Object object) {
+        Carried carried = object == null ? null : find(object);
+        return carried == null ? NONE : carried.task;
     }
 
     private static long take(Object object) {
@@ -194,34 +219,36 @@ public final class RbinderTasks {
         return carried.task;
     }
 
-    /** A thread that works for nobody takes something from a queue: that is its work, and so is what it takes there later.
-     * Not what others take: they may fetch a tool. */
+    /** A pool's thread goes to fetch its next work. */
     @Hidden
-    public static void taken(Object object, Object queue) {
+    public static void waits(Object pool) {
+        if (!used)
+            return;
+        State state = state();
+        state.begin(NONE, false);
+        state.waits = true;
+    }
+
+    /** A pool has given this thread something to do, or nothing any more. */
+    @Hidden
+    public static void given(Object object, Object pool) {
+        if (!used)
+            return;
+        State state = state();
+        state.begin(object == null ? NONE : take(object), false);
+        state.taker = null;
+        state.waits = false;
+    }
+
+    /** A pool's queue gives something out, perhaps to a thread that has been in there for so long that nobody asks it else. */
+    @Hidden
+    public static void fetched(Object object, Object queue) {
         if (!used || object == null)
             return;
         State state = state();
         long task = take(object);
-        if (state.queue == queue) {
+        if (!state.waits && state.task == NONE)
             state.task = task;
-        } else if (state.queue == null && !state.managed && (state.task == NONE || state.inherited)) {
-            if (state.inherited && state.task != task)
-                state.task = NONE; /* a tool, or another's work */
-            else if (task != NONE)
-                state.queue = queue;
-            state.task = state.queue == queue ? task : state.task;
-            state.inherited &= state.task != NONE;
-        }
-    }
-
-    /** A pool has given this thread something to do. */
-    @Hidden
-    public static void given(Object object, Object pool) {
-        if (!used || object == null)
-            return;
-        State state = state();
-        state.task = take(object);
-        state.managed = true;
     }
 
     /** What a timer fires next; others look at it as well. */
@@ -229,8 +256,7 @@ public final class RbinderTasks {
     public static void next(Object task, Object queue) {
         if (!used || task == null || !Thread.currentThread().getClass().getName().equals("java.util.TimerThread"))
             return;
-        Carried carried = find(task);
-        state().task = carried == null ? NONE : carried.task;
+        state().begin(remembered(task), false);
     }
 
     // -- working
@@ -238,28 +264,25 @@ public final class RbinderTasks {
     /** This thread goes on with what an object was remembered for, or with nothing. */
     @Hidden
     public static void resume(Object object) {
-        if (!used)
-            return;
-        Carried carried = object == null ? null : find(object);
-        state().task = carried == null ? NONE : carried.task;
+        if (used)
+            state().begin(remembered(object), false);
     }
 
     /** This thread has done what it had to do; what it does next is for somebody else. */
     @Hidden
     public static void clear(Object object) {
         if (used)
-            state().task = NONE;
+            state().begin(NONE, false);
     }
 
     /** Until `leave` this thread works for what an object was remembered for. */
     @Hidden
     public static void enter(Object object) {
-        Carried carried = used && object != null ? find(object) : null;
-        if (carried == null)
+        if (!used || object == null)
             return;
         State state = state();
         state.inside = new Inside(object, state.task, state.inside);
-        state.task = carried.task;
+        state.task = remembered(object);
     }
 
     /** Leaves as well what was left by an exception. */
@@ -285,13 +308,13 @@ public final class RbinderTasks {
             return;
         }
         State state = state();
-        state.task = take(work);
+        state.begin(take(work), false);
         state.inside = null;
-        state.managed = true;
+        state.taker = null;
         try {
             work.run();
         } finally {
-            state.task = NONE;
+            state.begin(NONE, false);
         }
     }
 
@@ -310,14 +333,15 @@ public final class RbinderTasks {
         }
     }
 
+    /** A task that was never forked is done by who made it; a thread that waits for something may do others' meanwhile. */
     @Hidden
     static boolean exec(ForkJoinTask<?> work) {
         Carried carried = used ? find(work) : null;
-        if (carried == null)
+        if (!used || carried == null && !(work instanceof CompletableFuture.AsynchronousCompletionTask))
             return work.exec();
         State state = state();
         long before = state.task;
-        state.task = carried.task;
+        state.task = carried == null ? NONE : carried.task;
         try {
             return work.exec();
         } finally {
@@ -327,12 +351,11 @@ public final class RbinderTasks {
 
     @Hidden
     static CompletableFuture<?> tryFire(CompletableFuture.Completion work, int mode) {
-        Carried carried = used ? find(work) : null;
-        if (carried == null)
+        if (!used)
             return work.tryFire(mode);
         State state = state();
         long before = state.task;
-        state.task = carried.task;
+        state.task = remembered(work);
         try {
             return work.tryFire(mode);
         } finally {
