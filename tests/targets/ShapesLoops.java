@@ -75,7 +75,7 @@ public class ShapesLoops {
                 VERTX.executeBlocking(() -> {
                     answer(request, shapes);
                     return null;
-                }, false);
+                });
             else
                 answer(request, shapes);
         }).listen(port, "127.0.0.1");

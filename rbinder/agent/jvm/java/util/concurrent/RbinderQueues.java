@@ -3,7 +3,7 @@
  * work only where nothing else is possible, and where that is in doubt it works for nobody:
  *
  *     who takes                                  works then for
- *     a thread that works for nobody             whom the thing was put in for, if it is work
+ *     a thread that works for nobody             whom the thing was put in for, if it is work, and the thread a loop
  *     one whose work comes from that queue       the same; nobody, if what it took before may not be done yet (a batch)
  *     one that works for a request               that request; nobody, if the thing may be another request's work
  *
@@ -16,13 +16,20 @@ package java.util.concurrent;
 import java.lang.ref.Reference;
 import java.lang.ref.ReferenceQueue;
 import java.lang.ref.WeakReference;
+import java.util.Iterator;
 import java.util.concurrent.RbinderTasks.State;
+import java.util.function.Function;
+import java.util.stream.Stream;
 import jdk.internal.vm.annotation.Hidden;
 
 public final class RbinderQueues {
     private static final long NONE = 0;
     private static final long UNKNOWN = -1;
+    private static final String POOLED = "reactor.pool."; /* waits there for a connection, and is looked after by its own rules */
     private static final int MOST_HELD = 64;
+    private static final int MOST_FRAMES = 14; /* of a loop, of a thread's beginning and of ours */
+    private static final StackWalker WALKER = StackWalker.getInstance();
+    private static final Bottom BOTTOM = new Bottom();
 
     /** A thing that the program may let go of, found by its identity. Its name comes before those of what extends it: in that
      * order classes are defined. */
@@ -134,6 +141,22 @@ public final class RbinderQueues {
 
     private static boolean isOpen(long task) {
         return task == UNKNOWN || task != NONE && open(task);
+    }
+
+    /** Whether the thread is at the bottom of what it does: in a loop that takes one piece of work after the other. What is taken
+     * further up may be kept for others, or be put elsewhere, by a library that the thread has called. */
+    private static boolean isAtBottom() {
+        return WALKER.walk(BOTTOM);
+    }
+
+    private static final class Bottom implements Function<Stream<StackWalker.StackFrame>, Boolean> {
+        @Override
+        public Boolean apply(Stream<StackWalker.StackFrame> frames) {
+            Iterator<StackWalker.StackFrame> each = frames.iterator();
+            for (int i = 0; i < MOST_FRAMES && each.hasNext(); i++)
+                each.next();
+            return !each.hasNext();
+        }
     }
 
     private static boolean isWork(Object object) {
@@ -284,7 +307,7 @@ public final class RbinderQueues {
             return;
         Item item = isWork(object) ? ITEMS.get(new Asked(object)) : null;
         State state = RbinderTasks.state();
-        if (item == null || state.waits) {
+        if (item == null || state.waits || object.getClass().getName().startsWith(POOLED)) {
             looks(queue, state);
             return;
         }
@@ -295,21 +318,21 @@ public final class RbinderQueues {
     private static void takes(State state, Queue queue, long task, boolean runs, boolean work) {
         Taker taker = state.taker;
         if (taker.from == queue) {
-            state.task = queue.lends ? NONE : adopted(state, taker, task);
+            state.task = queue.lends ? NONE : isAtBottom() ? adopted(state, taker, task) : UNKNOWN;
         } else if (state.task == NONE) {
-            if (task == NONE || !work || queue.lends)
+            if (task == NONE || !work || queue.lends || !isAtBottom())
                 return;
             taker.from = queue;
             state.own = false;
             state.task = adopted(state, taker, task);
-        } else if (state.inherited && task == state.task && !queue.lends) {
+        } else if (state.inherited && task == state.task && !queue.lends && isAtBottom()) {
             state.inherited = false;
             taker.from = queue;
             state.own = false;
             taker.isFree(task, true);
         } else if (task != NONE && task != state.task && (runs || !state.reads && !queue.holdsTools()) && isOpen(task)) {
             state.task = UNKNOWN;
-            if (state.inherited && work && !queue.lends) {
+            if (state.inherited && work && !queue.lends && isAtBottom()) {
                 state.inherited = false;
                 taker.from = queue;
                 taker.hold(task);

@@ -120,6 +120,14 @@ final class RbinderRules {
         "org/eclipse/jetty/util/thread/ReservedThreadExecutor$ReservedThread run call run run",
         "org/eclipse/jetty/util/thread/strategy/AdaptiveExecutionStrategy runTask call run run",
         "org/eclipse/jetty/util/thread/strategy/EatWhatYouKill runTask call run run",
+        "org/jboss/threads/EnhancedQueueExecutor$Task <init> note remember 0",
+        "org/jboss/threads/EnhancedQueueExecutor$Task run during 0",
+        "org/jboss/threads/EnhancedQueueExecutor$ThreadBody run note clear 0",
+        "org/xnio/nio/WorkerThread execute note capture 1",
+        "org/xnio/nio/WorkerThread queueTask note capture 1",
+        "org/xnio/nio/WorkerThread safeRun call run run",
+        "io/vertx/core/impl/TaskQueue execute note capture 1",
+        "io/vertx/core/impl/TaskQueue run call run run",
 
         /* Clients that queue requests, and send each from whatever thread has a connection for it. */
         "org/eclipse/jetty/client/transport/HttpExchange <init> note remember 0",
@@ -150,6 +158,9 @@ final class RbinderRules {
         "io/netty/util/concurrent/AbstractScheduledEventExecutor schedule(Lio/netty/util/concurrent/ScheduledFutureTask;* note remember 1",
         "io/netty/util/concurrent/AbstractEventExecutor runTask call run run",
         "io/netty/util/concurrent/AbstractEventExecutor safeExecute call run run",
+        "io/netty/channel/AbstractChannel$AbstractUnsafe write note writes 0",
+        "io/netty/channel/AbstractChannel$AbstractUnsafe flush0 note flushes 0",
+        "io/netty/channel/AbstractChannel$AbstractUnsafe flush0 during 0",
         "io/netty/channel/nio/NioEventLoop processSelectedKey note clear 1",
         "io/netty/channel/nio/NioIoHandler processSelectedKey note clear 1",
         "io/netty/channel/epoll/AbstractEpollChannel$AbstractEpollUnsafe connect note remember 0",
@@ -158,6 +169,13 @@ final class RbinderRules {
         "io/netty/channel/epoll/AbstractEpollStreamChannel$EpollStreamUnsafe epollInReady note clear 0",
         "reactor/netty/http/client/HttpClientConnect$HttpIOHandlerObserver <init> note remember 0",
         "reactor/netty/http/client/HttpClientConnect$HttpIOHandlerObserver onStateChange during 0",
+
+        /* Vert.x' futures: what waits for one is done for whom it waits, wherever that is fulfilled. */
+        "io/vertx/core/impl/future/FutureImpl addListener note remember 1",
+        "io/vertx/core/impl/future/SucceededFuture addListener note remember 1",
+        "io/vertx/core/impl/future/FailedFuture addListener note remember 1",
+        "io/vertx/core/impl/future/FutureBase emitSuccess during 2",
+        "io/vertx/core/impl/future/FutureBase emitFailure during 2",
     };
 
     private RbinderRules() {}

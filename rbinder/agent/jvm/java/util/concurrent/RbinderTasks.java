@@ -54,7 +54,7 @@ public final class RbinderTasks {
     private static final class Carried extends WeakReference<Object> {
         final int hash;
         final long task;
-        final int times;
+        volatile int times; /* it was queued, and hasn't run */
 
         Carried(Object object, long task, int times) {
             super(object, GONE);
@@ -249,6 +249,27 @@ public final class RbinderTasks {
         long task = take(object);
         if (!state.waits && state.task == NONE)
             state.task = task;
+    }
+
+    /** Something is written to a channel that keeps it until it is flushed, whoever does that; two requests' are nobody's. */
+    @Hidden
+    public static void writes(Object channel) {
+        if (!used)
+            return;
+        Carried carried = find(channel);
+        long task = state().task;
+        if (carried == null || carried.times == 0)
+            put(channel, task, 1);
+        else if (carried.task != task)
+            put(channel, UNKNOWN, 1);
+    }
+
+    /** What was written is sent now; what is written from now on is something else. */
+    @Hidden
+    public static void flushes(Object channel) {
+        Carried carried = used ? find(channel) : null;
+        if (carried != null)
+            carried.times = 0;
     }
 
     /** What a timer fires next; others look at it as well. */
