@@ -252,8 +252,11 @@ public final class RbinderQueues {
         }
         if (isFrom(state, queue)) {
             state.task = NONE;
-        } else if (state.task != NONE && state.own) {
-            known.lends = true;
+        } else if (state.own && state.task != NONE) {
+            if (isOpen(state.task))
+                known.lends = true;
+            else
+                state.begin(NONE, false);
         } else if (state.inherited && !known.lends) { /* a pool's thread, whoever made the pool grow */
             state.inherited = false;
             state.task = NONE;
@@ -312,7 +315,7 @@ public final class RbinderQueues {
             return;
         }
         taker(state).last = item;
-        takes(state, known(queue), item.task, true, true);
+        takes(state, known(queue), item.task, true, !state.managed);
     }
 
     private static void takes(State state, Queue queue, long task, boolean runs, boolean work) {
@@ -325,7 +328,7 @@ public final class RbinderQueues {
             taker.from = queue;
             state.own = false;
             state.task = adopted(state, taker, task);
-        } else if (state.inherited && task == state.task && !queue.lends && isAtBottom()) {
+        } else if (state.inherited && work && task == state.task && !queue.lends && isAtBottom()) {
             state.inherited = false;
             taker.from = queue;
             state.own = false;

@@ -23,6 +23,7 @@ public final class RbinderTasks {
         boolean inherited; /* from who started the thread */
         boolean own; /* it was given the task, or read it; it didn't take it from a queue of the program's */
         boolean reads; /* it read the request itself */
+        boolean managed; /* by a pool or a loop that is known, which says what it does */
         boolean waits; /* for what a pool that is known gives it next */
         boolean passed; /* it made a call, or handed something over, since it took something from a queue */
         RbinderQueues.Taker taker; /* what it took there */
@@ -226,7 +227,7 @@ public final class RbinderTasks {
             return;
         State state = state();
         state.begin(NONE, false);
-        state.waits = true;
+        state.waits = state.managed = true;
     }
 
     /** A pool has given this thread something to do, or nothing any more. */
@@ -285,15 +286,21 @@ public final class RbinderTasks {
     /** This thread goes on with what an object was remembered for, or with nothing. */
     @Hidden
     public static void resume(Object object) {
-        if (used)
-            state().begin(remembered(object), false);
+        if (!used)
+            return;
+        State state = state();
+        state.begin(remembered(object), false);
+        state.managed = true;
     }
 
     /** This thread has done what it had to do; what it does next is for somebody else. */
     @Hidden
     public static void clear(Object object) {
-        if (used)
-            state().begin(NONE, false);
+        if (!used)
+            return;
+        State state = state();
+        state.begin(NONE, false);
+        state.managed = true;
     }
 
     /** Until `leave` this thread works for what an object was remembered for. */
@@ -330,6 +337,7 @@ public final class RbinderTasks {
         }
         State state = state();
         state.begin(take(work), false);
+        state.managed = true;
         state.inside = null;
         state.taker = null;
         try {
