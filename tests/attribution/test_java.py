@@ -12,6 +12,12 @@ from harness import DEADLINE, TARGETS
 from attribution.measure import measure
 from attribution.rows import Row
 
+# Of work that goes through the program's own queues and threads: what is always bound, what may be (a thread that waited
+# before the first request, or of which nothing is known yet), and what never can be.
+BOUND = ("linked", "array", "stack", "priority", "delayed", "looped", "thread", "timer", "scheduled", "completed", "stream", "serial")
+MAYBE = ("transfer", "direct", "plain", "parked", "list", "runs", "box", "grown", "late", "lent")
+UNBOUND = ("drained", "gathered", "carried", "again")
+
 pytestmark = [WITH_AGENT, pytest.mark.usefixtures("engine")]
 
 REQUESTS = 128
@@ -33,7 +39,7 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("classes")
     tracer = directory / "SdkTracerProvider.java"
     tracer.write_text(TRACER)
-    sources = [str(TARGETS / "ShapesJava.java"), str(tracer)]
+    sources = [*(str(TARGETS / f"{name}.java") for name in ("ShapesJava", "ShapesQueues")), str(tracer)]
     subprocess.run(["javac", "-d", str(directory), *sources], check=True, timeout=4 * DEADLINE)
     return directory
 
@@ -56,6 +62,16 @@ def test_little_memory(classes: Path) -> None:
     verdicts = measure(row(classes, "async", "-Xmx24m", "-XX:+UseSerialGC", "ShapesJava"), "agent", 8 * REQUESTS)
     assert verdicts.failed == 0
     assert verdicts.total("right") == verdicts.total() > 8 * REQUESTS
+
+
+@pytest.mark.parametrize("client", ["url", "async"])
+def test_queues_of_the_programs_own(classes: Path, client: str) -> None:
+    """Tools that are lent, batches, work that is put in again: in doubt a call is for nobody, and never for another."""
+    shapes = (*BOUND, *MAYBE, *UNBOUND)
+    verdicts = measure(row(classes, client, *STRICT, "ShapesQueues", shapes=shapes), "agent", 16 * len(shapes))
+    assert verdicts.failed == 0
+    assert verdicts.wrongs == []
+    assert {shape: verdicts.calls[shape]["unbound"] for shape in BOUND} == dict.fromkeys(BOUND, 0)
 
 
 @pytest.mark.parametrize(

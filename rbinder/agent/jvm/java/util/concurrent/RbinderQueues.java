@@ -310,7 +310,7 @@ public final class RbinderQueues {
             return;
         Item item = isWork(object) ? ITEMS.get(new Asked(object)) : null;
         State state = RbinderTasks.state();
-        if (item == null || state.waits || object.getClass().getName().startsWith(POOLED)) {
+        if (item == null || state.waits || object.getClass().getName().contains(POOLED)) {
             looks(queue, state);
             return;
         }
