@@ -12,9 +12,12 @@ from harness import DEADLINE, TARGETS
 from attribution.measure import measure
 from attribution.rows import Row
 
-# Of work that goes through the program's own queues and threads: what is always bound, what may be (a thread that waited
-# before the first request, or of which nothing is known yet), and what never can be.
-BOUND = ("linked", "array", "stack", "priority", "delayed", "looped", "thread", "timer", "scheduled", "completed", "stream", "serial")
+# Of work that goes through the program's own queues and threads: what is always bound; what mostly is, but for threads
+# that waited before the first request and those of which nothing is known yet; and what can't be.
+BOUND = (
+    *("linked", "array", "stack", "priority", "delayed", "looped"),
+    *("thread", "timer", "scheduled", "completed", "stream", "serial"),
+)
 MAYBE = ("transfer", "direct", "plain", "parked", "list", "runs", "box", "grown", "late", "lent")
 UNBOUND = ("drained", "gathered", "carried", "again")
 

@@ -13,7 +13,8 @@ import java.nio.charset.StandardCharsets;
 
 final class RbinderPatcher {
     private static final String TASKS = "java/util/concurrent/RbinderTasks";
-    private static final String QUEUES = " puts adds asks looks drains taken removed awaits "; /* functions of RbinderQueues */
+    private static final String QUEUES = "java/util/concurrent/RbinderQueues";
+    private static final String OF_QUEUES = " puts adds asks drains taken removed awaits "; /* its functions */
     private static final int ALOAD = 0x19, ALOAD_0 = 0x2a, DUP = 0x59, IRETURN = 0xac, ARETURN = 0xb0, RETURN = 0xb1;
     private static final int GOTO_W = 0xc8, JSR_W = 0xc9;
     private static final int INVOKEVIRTUAL = 0xb6, INVOKESPECIAL = 0xb7, INVOKESTATIC = 0xb8, INVOKEINTERFACE = 0xb9;
@@ -163,7 +164,8 @@ final class RbinderPatcher {
 
     private int function(String name) throws IOException {
         int nameAndType = add(12, add(name), add(descriptor(name)));
-        return add(10, add(7, add(QUEUES.contains(' ' + name + ' ') ? "java/util/concurrent/RbinderQueues" : TASKS), -1), nameAndType);
+        String owner = OF_QUEUES.contains(' ' + name + ' ') ? QUEUES : TASKS;
+        return add(10, add(7, add(owner), -1), nameAndType);
     }
 
     // -- methods

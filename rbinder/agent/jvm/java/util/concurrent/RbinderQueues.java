@@ -25,7 +25,7 @@ import jdk.internal.vm.annotation.Hidden;
 public final class RbinderQueues {
     private static final long NONE = 0;
     private static final long UNKNOWN = -1;
-    private static final String POOLED = "reactor.pool."; /* waits there for a connection, and is looked after by its own rules */
+    private static final String POOLED = "reactor.pool."; /* waits there for a connection; its own rules look after it */
     private static final int MOST_HELD = 64;
     private static final int MOST_FRAMES = 14; /* of a loop, of a thread's beginning and of ours */
     private static final StackWalker WALKER = StackWalker.getInstance();
