@@ -11,7 +11,7 @@ What is proven, in the order it is asked:
    the cause only where every other one is known to wait for a call of its own. Where it was a response that was read
    last, there must also be a connection to spare: else the one just freed may be given to a call that was queued.
 4. Where the runtime moves tasks between threads (a Go program) a thread tells nothing at all: the cause is known only
-   where the whole process serves exactly one request.
+   where the whole process serves exactly one request, and was never seen to make calls that no request waits for.
 5. What a loop does while it serves nothing is its own errand, and never becomes a request's, even when it is repeated
    while requests are served.
 6. A forked process works for the request its parent was serving. A new thread does so for its first call, if its
@@ -217,6 +217,8 @@ class Thread:
 def finish(request: Request, group: Group) -> None:
     """The response has ended, or never will: nothing works for this request any more."""
     request.open = False
+    if request.waiting:  # with a call under way: some are made that nobody waits for, so others may come still later
+        group.acts_alone = True
     if request in group.requests:
         group.requests.remove(request)
     if request.home is not None:

@@ -41,7 +41,7 @@ static inline void tell_pump(void) {
     FIELD(reader, jumps_from), SIZE(reader);
     FIELD(pump, reader), FIELD(pump, data), FIELD(pump, size), FIELD(pump, written), FIELD(pump, passed);
     FIELD(pump, taken), FIELD(pump, taker_sleeps), FIELD(pump, kicked), FIELD(pump, ending), FIELD(pump, patience);
-    FIELD(pump, shortest), FIELD(pump, longest), SIZE(pump);
+    FIELD(pump, shortest), FIELD(pump, longest), FIELD(pump, gather), FIELD(pump, since), SIZE(pump);
 }
 
 static inline void tell_stencils(void) {

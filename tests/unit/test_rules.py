@@ -197,6 +197,8 @@ MIGRATING = {
     "two requests, one over": ("1 reads A; 2 reads B; 3 answers A", "1", "B"),
     "none": ("1 reads A; 1 answers A", "1", ""),
     "it calls by itself too": ("1 calls; 1 reads A", "1", ""),
+    "it doesn't wait for its calls": ("1 reads A; 1 calls; 1 answers A; 1 reads B", "1", ""),
+    "it waits for its calls": ("1 reads A; 1 calls; 1 gets A; 1 answers A; 1 reads B", "1", "B"),
     "a new thread": ("1 reads A; 1 starts 2; 2 reads B; 2 answers B", "2", "A"),
 }
 

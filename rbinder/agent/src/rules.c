@@ -355,6 +355,8 @@ void thread_called(struct thread *thread, u64 errand) {
 
 void request_finish(struct request *request, struct group *group) {
     request->open = false;
+    if (request->waiting)
+        group->acts_alone = true;
     shared_finished(request->span.span_id);
     if (request->home)
         forget(request);
