@@ -160,7 +160,7 @@
   // -- connections
 
   const connecting = new WeakMap(); // whom their first request is for. It may be given up, and another come in its place.
-  let writes; // net.Socket's own, with first_write() before it
+  let plainWrites, writes; // net.Socket's own _writeGeneric; the same with firstWrite() before it
 
   function say(socket, whose) {
     const descriptor = socket._handle?.fd;
@@ -170,13 +170,13 @@
   // A descriptor there is only when it is connected, and then the head is written at once.
   function sayLater(socket, whose) {
     connecting.set(socket, whose);
-    if (!Object.hasOwn(socket, "_writeGeneric"))
+    if (socket._writeGeneric === plainWrites)
       defineProperty(socket, "_writeGeneric", { value: writes, configurable: true, writable: true, enumerable: false });
   }
 
   function forgetLater(socket) {
     const whose = connecting.get(socket);
-    if (connecting.delete(socket)) delete socket._writeGeneric;
+    if (connecting.delete(socket)) socket._writeGeneric = plainWrites; // to delete it would make all of the object slow
     return whose;
   }
 
@@ -194,9 +194,16 @@
 
   const OWN = ["addRequest", "createConnection", "createSocket", "keepSocketAlive", "removeSocket", "reuseSocket"];
 
+  // node:https is loaded by whom it serves alone: to load it costs each request over node:http a quarter of its time.
+  function isPlainAgent(prototype) {
+    if (plainAgents.includes(prototype)) return true;
+    if (plainAgents.length > 1 || !process.moduleLoadList.includes("NativeModule https")) return false;
+    plainAgents.push(require("node:https").Agent.prototype);
+    return plainAgents.includes(prototype);
+  }
+
   function isPlain(agent) {
-    const prototype = Object.getPrototypeOf(agent);
-    if (!plainAgents.includes(prototype)) return false;
+    if (!isPlainAgent(Object.getPrototypeOf(agent))) return false;
     for (const name of OWN) if (Object.hasOwn(agent, name)) return false;
     return true;
   }
@@ -210,7 +217,7 @@
       sayLater(socket, whose);
       return;
     }
-    if (Object.hasOwn(socket, "_writeGeneric")) forgetLater(socket);
+    if (socket._writeGeneric === writes) forgetLater(socket);
     say(socket, whose);
   }
 
@@ -317,9 +324,10 @@
   function install() {
     asyncHooks = require("node:async_hooks");
     const { Agent, ClientRequest } = require("node:http");
-    plainAgents = [Agent.prototype, require("node:https").Agent.prototype];
+    plainAgents = [Agent.prototype];
     const { Socket } = require("node:net");
     storage = parseInt(process.versions.node) < 24 ? new Ids() : new asyncHooks.AsyncLocalStorage();
+    plainWrites = Socket.prototype._writeGeneric;
     writes = before(firstWrite, Socket.prototype, "_writeGeneric");
     const addRequest = Agent.prototype.addRequest;
     const askedFirst = before(asked, Agent.prototype, "addRequest");
