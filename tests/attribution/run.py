@@ -1,14 +1,16 @@
 """`make attribution`: every row with both engines, 20,000 requests each, and docs/attribution.md of it.
 
-Usage: run.py [--requests N] [--engine NAME]... [--row TEXT]... [--connections N] [--disconnect] [--resume] [--out FILE]
+Usage: run.py [--requests N] [--ptrace-requests N] [--engine NAME]... [--row TEXT]... [--connections N] [--disconnect]
+              [--resume] [--minutes N] [--out FILE]
 
 That takes hours. What a row has come to is kept as it goes (outcomes.py), and --resume takes from there what was
-measured with the same rbinder; so the page can be made in pieces.
+measured with the same rbinder; with --minutes the page can be made in pieces, and names what is missing yet.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 import resource
@@ -36,20 +38,25 @@ MANY = 1000  # connections, of rows under stress
 def main() -> int:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--requests", type=int, default=20_000)
+    words.add_argument("--ptrace-requests", type=int, metavar="N", help="of rows with that engine, if not as many")
     words.add_argument("--engine", action="append", choices=("agent", "ptrace"))
     words.add_argument("--row", action="append", help="rows whose name contains this")
     words.add_argument("--out", type=Path, help="default: docs/attribution.md, if all rows are measured")
     words.add_argument("--connections", type=int, default=CONNECTIONS)
     words.add_argument("--disconnect", action="store_true", help="one request in ten is given up before its answer")
     words.add_argument("--resume", action="store_true", help="measure what hasn't been yet")
+    words.add_argument("--minutes", type=float, default=math.inf, help="begin no other row after so many")
     given = words.parse_args()
     _allow_descriptors()
     directory = ROOT / "build" / "attribution"
     kept = Kept(directory / "outcomes.json")
     rows = [row for row in full(directory) if not given.row or any(name in row.name for name in given.row)]
     outcomes = []
+    end = time.monotonic() + 60 * given.minutes
     for wanted in _wanted(rows, given.engine or ("agent", "ptrace"), given):
-        outcome = (kept.find(wanted) if given.resume else None) or _measured(wanted)
+        outcome = kept.find(wanted) if given.resume else None
+        if outcome is None:
+            outcome = _measured(wanted) if time.monotonic() < end else replace(wanted, why="there was no time for it")
         kept.add(outcome)
         outcomes.append(outcome)
     text = page(outcomes, _machine(), given.connections)
@@ -68,7 +75,8 @@ def _wanted(rows: Sequence[Row], engines: Sequence[str], given: argparse.Namespa
     ways = [(usual, rows)]
     if usual == (CONNECTIONS, False):
         ways += [(way, [row for row in rows if row.stressed]) for way in ((MANY, False), (CONNECTIONS, True))]
-    return [Outcome(row, engine, given.requests, *way) for way, those in ways for engine in engines for row in those]
+    count = {"agent": given.requests, "ptrace": given.ptrace_requests or given.requests}
+    return [Outcome(row, engine, count[engine], *way) for way, those in ways for engine in engines for row in those]
 
 
 def _allow_descriptors() -> None:
