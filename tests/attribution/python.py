@@ -48,6 +48,7 @@ def small() -> list[Row]:
     return [
         _loop("Python, asyncio streams", "streams"),
         _loop("Python, aiohttp", "aiohttp"),
+        _loop("Python, Tornado", "tornado"),
         _loop("Python, aiohttp, uvloop", "aiohttp", "uvloop"),
         _loop("Python, FastAPI, httpx", "fastapi"),
         _loop("Python, FastAPI, httpx, uvloop", "fastapi", "uvloop"),

@@ -1,7 +1,8 @@
 """Answers GET /work?id=N&shape=S by calls to a back end, in the shapes of tests/attribution/rows.py, on an event loop.
 
 Usage: shapes_python.py PORT BACK SERVER [LOOP]. SERVER: streams (asyncio's own, and nothing that has to be installed),
-aiohttp, fastapi (uvicorn, and httpx as its client), syncdef (the same, in functions that run in threads). LOOP: uvloop.
+aiohttp, tornado, fastapi (uvicorn, and httpx as its client), syncdef (the same, in functions that run in threads).
+LOOP: uvloop.
 """
 
 import asyncio
@@ -150,6 +151,29 @@ def run_aiohttp():
     web.run_app(app, host="127.0.0.1", port=PORT, print=None, backlog=1024, loop=asyncio.new_event_loop())
 
 
+async def serve_tornado():
+    """Its client keeps what is beyond its limit in a queue of its own."""
+    from tornado.httpclient import AsyncHTTPClient
+    from tornado.web import Application, RequestHandler
+
+    class Client:
+        def __init__(self, limit):
+            self.client = AsyncHTTPClient(force_instance=True, max_clients=limit)
+
+        async def get(self, path):
+            await self.client.fetch(f"http://127.0.0.1:{BACK}{path}")
+
+    class Work(RequestHandler):
+        async def get(self):
+            await work(f"/leaf?{self.request.query}", self.get_argument("shape"), clients)
+            self.write("done")
+
+    clients = {"free": Client(1000), "limited": Client(3)}
+    start_consumers(clients["free"].get)
+    Application([("/work", Work)]).listen(PORT, "127.0.0.1", backlog=1024)
+    await asyncio.Event().wait()
+
+
 def run_fastapi():
     import httpx
     import uvicorn
@@ -212,5 +236,7 @@ if SERVER == "streams":
     asyncio.run(serve_streams())
 elif SERVER == "aiohttp":
     run_aiohttp()
+elif SERVER == "tornado":
+    asyncio.run(serve_tornado())
 else:
     run_fastapi()

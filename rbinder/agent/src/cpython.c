@@ -132,6 +132,7 @@ void cpython_look_again(void) {
         cpython_loops();
         cpython_queues();
         cpython_threads();
+        cpython_clients();
     }
     py.PyErr_Restore(type, value, traceback);
 }

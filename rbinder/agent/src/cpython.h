@@ -152,10 +152,12 @@ void cpython_executors(void);
 void cpython_loops(void);
 void cpython_queues(void);
 void cpython_threads(void);
+void cpython_clients(void);
 
-/* Hooks: the program begins to listen, has accepted (or not: `descriptor` -1), has loaded a library. */
+/* Hooks: the program begins to listen, has accepted (or not: `descriptor` -1), connects, has loaded a library. */
 void cpython_listens(void);
 void cpython_accepts(int listener, int descriptor);
+void cpython_connects(void);
 void cpython_loads(const char *path);
 
 #endif

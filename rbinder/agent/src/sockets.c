@@ -207,6 +207,7 @@ HOOKED int connect(int descriptor, const struct sockaddr *address, socklen_t len
     if (entry == BORING || !is_readable(address, length) || !address_read(address, length, &peer))
         return NEXT(connect)(descriptor, address, length);
     connecting(entry, &peer);
+    cpython_connects();
     int result = NEXT(connect)(descriptor, address, length);
     connect_returned(entry, result, result < 0 ? *errno_pointer() : 0);
     return result;
