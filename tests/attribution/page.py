@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from attribution.outcomes import Outcome
 from attribution.rows import UNAWAITED
@@ -56,18 +56,29 @@ def page(outcomes: Sequence[Outcome], machine: str, connections: int) -> str:
     usual = (outcomes[0].connections, outcomes[0].disconnect)
     first = [outcome for outcome in outcomes if (outcome.connections, outcome.disconnect) == usual]
     for engine in dict.fromkeys(outcome.engine for outcome in first):
-        mine = [outcome for outcome in first if outcome.engine == engine]
-        parts.append(f"## Engine `{engine}`\n\n{_table(mine)}")
-        parts.append(_shapes(mine))
-    if len(first) < len(outcomes):
+        mine = [outcome for outcome in first if outcome.engine == engine and outcome.verdicts]
+        if mine:
+            parts += [f"## Engine `{engine}`\n\n{_table(mine)}", _shapes(mine)]
+    if any(outcome.verdicts for outcome in outcomes if outcome not in first):
         parts.append(UNDER_STRESS)
     for way in dict.fromkeys(_way(outcome) for outcome in outcomes if outcome not in first):
-        mine = [outcome for outcome in outcomes if _way(outcome) == way]
-        parts += [f"### {way}\n\n{_table(mine)}", _shapes(mine)]
-    missing = [f"- {outcome.row.name}, `{outcome.engine}`: {outcome.why}" for outcome in outcomes if outcome.why]
+        mine = [outcome for outcome in outcomes if _way(outcome) == way and outcome.verdicts]
+        if mine:
+            parts += [f"### {way}\n\n{_table(mine)}", _shapes(mine)]
+    missing = list(_missing(outcomes))
     if missing:
         parts.append("## Not measured\n\n" + "\n".join(missing) + "\n")
     return "\n".join(parts)
+
+
+def _missing(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """The rows without figures, together where the reason is the same."""
+    found: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        if outcome.why:
+            found.setdefault(f"{_way(outcome)}: {outcome.why}", []).append(outcome.row.name)
+    for why, names in found.items():
+        yield f"- {why}: {'; '.join(names)}"
 
 
 def _table(outcomes: Sequence[Outcome]) -> str:
