@@ -112,9 +112,9 @@ class _Answer(BaseHTTPRequestHandler):
 def asked(how: str, *doomed: int) -> Askers:
     """Askers that have asked such a front eight times or more, one after the other."""
     with _Front(how) as front:
-        threading.Thread(target=front.serve_forever, daemon=True).start()
         askers = Askers(0, front.server_port, 1, 1000)
         askers.doom(set(doomed))
+        threading.Thread(target=front.serve_forever, daemon=True).start()  # now: nothing fails before it is doomed
         assert front.enough.wait(30)
         askers.stop()
         front.shutdown()
