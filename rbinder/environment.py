@@ -15,13 +15,17 @@ Repairs = dict[str, str | None]
 PROTOCOLS = ("http/protobuf", "grpc")
 DEFAULT_PROTOCOL = "http/protobuf"
 
+# Spans: four times the specification's defaults, which are made for an SDK in one process. An export costs about as
+# much as a thousand spans in it.
+QUEUE_SIZE, BATCH_SIZE = 8192, 2048
+
 # Least value and default of each: OpenTelemetry specification, "Environment Variable Specification", the sections
-# "Batch Span Processor" (milliseconds and spans) and "Attribute Limits"/"Span Limits" ("": none).
+# "Batch Span Processor" (milliseconds and spans; the sizes are ours) and "Attribute Limits"/"Span Limits" ("": none).
 INTEGERS = {
     "OTEL_BSP_SCHEDULE_DELAY": (0, "5000"),
     "OTEL_BSP_EXPORT_TIMEOUT": (0, "30000"),
-    "OTEL_BSP_MAX_QUEUE_SIZE": (1, "8192"),
-    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": (1, "2048"),
+    "OTEL_BSP_MAX_QUEUE_SIZE": (1, str(QUEUE_SIZE)),
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": (1, str(BATCH_SIZE)),
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": (0, ""),
     "OTEL_ATTRIBUTE_COUNT_LIMIT": (0, "128"),
     "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": (0, ""),

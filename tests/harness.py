@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -26,6 +30,7 @@ POLL = 0.02  # between two looks at a condition
 
 Span = dict[str, Any]
 T = TypeVar("T")
+S = TypeVar("S", bound=socketserver.BaseServer)
 
 
 def until(condition: Callable[[], T], what: Callable[[], str], timeout: float = DEADLINE) -> T:
@@ -48,6 +53,33 @@ def free_port() -> int:
 def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def serving(server: S) -> Iterator[S]:
+    """The server answers, on a thread of its own; at the end it is closed."""
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def filled(template: str, out: Path, **values: object) -> Path:
+    """Write a configuration: a template among the targets, with the value in place of each @NAME@."""
+    text = (TARGETS / template).read_text()
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", str(value))
+    out.write_text(text)
+    return out
+
+
+def system_program(name: str) -> str:
+    """The path of a server that a user's own search path may not lead to; its name if there is none."""
+    return shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/bin") or name
 
 
 def clean_environment() -> dict[str, str]:

@@ -17,11 +17,9 @@ from typing import Any, Protocol
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
+from rbinder.environment import BATCH_SIZE, QUEUE_SIZE
 from rbinder.exporters.otlp_wire import EncodedSpans, Spans
 
-# Spans: four times the OpenTelemetry specification's defaults, which are made for an SDK in one process. An export
-# costs about as much as a thousand spans in it.
-QUEUE_SIZE, BATCH_SIZE = 8192, 2048
 MOST_BYTES = 1 << 20  # in a batch of encoded spans, so that it isn't too large for a receiver (gRPC's take 4 MiB)
 DELAY = 5.0  # seconds: the specification's default
 FULL_PATIENCE = 2.0  # seconds to wait for room in the queue before the other end counts as stuck

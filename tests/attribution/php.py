@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import TARGETS
+from harness import TARGETS, filled, system_program
 
-from attribution.rows import SHAPES, Row
+from attribution.rows import FORGET, SHAPES, Row
 
 _SCRIPT = TARGETS / "shapes_php.php"
 _MODULES = Path("/usr/lib/apache2/modules")
-_PATH = "/usr/sbin:/usr/local/sbin:/usr/bin"
 # One request at a time and no threads: there is no pool, and nothing comes between.
 _SHAPES = tuple(shape for shape in SHAPES if shape not in ("limited", "pool"))
-_FORGET = {"forget": "made after the answer"}
 _NO_HTTP = "what php-fpm reads is FastCGI, not HTTP"
 
 
@@ -25,23 +22,11 @@ def _row(name: str, client: str, workers: int = 0) -> Row:
         settings = (f"BACK={back}", f"CLIENT={client}", *several)
         return ("env", *settings, "php", "-q", "-S", f"127.0.0.1:{port}", str(_SCRIPT))
 
-    return Row(name, "PHP", command, _SHAPES, loose=_FORGET)
+    return Row(name, "PHP", command, _SHAPES, loose=FORGET)
 
 
 def small() -> list[Row]:
     return [_row("PHP, php -S with 4 workers, streams", "streams", 4)]
-
-
-def _filled(name: str, out: Path, **values: object) -> Path:
-    text = (TARGETS / name).read_text()
-    for key, value in values.items():
-        text = text.replace(f"@{key}@", str(value))
-    out.write_text(text)
-    return out
-
-
-def _program(name: str) -> str:
-    return shutil.which(name, path=_PATH) or name
 
 
 def _php_fpm() -> str:
@@ -54,11 +39,11 @@ def _apache(directory: Path, client: str) -> Row:
         php = next(iter(sorted(_MODULES.glob("libphp*.so"))), _MODULES / "libphp.so")
         out = directory / f"apache-{port}.conf"
         values = {"DIRECTORY": directory, "PORT": port, "MODULES": _MODULES, "PHP": php, "SCRIPT": _SCRIPT}
-        configuration = _filled("apache_php.conf.in", out, **values)
+        configuration = filled("apache_php.conf.in", out, **values)
         settings = (f"BACK={back}", f"CLIENT={client}")
-        return ("env", *settings, _program("apache2"), "-DFOREGROUND", "-f", str(configuration))
+        return ("env", *settings, system_program("apache2"), "-DFOREGROUND", "-f", str(configuration))
 
-    return Row(f"PHP in Apache prefork, {client}", "PHP", command, _SHAPES, loose=_FORGET)
+    return Row(f"PHP in Apache prefork, {client}", "PHP", command, _SHAPES, loose=FORGET)
 
 
 # Both are started by a shell, which ends them; nginx when the other one listens.
@@ -74,10 +59,10 @@ wait
 
 def _fpm(directory: Path) -> Row:
     def command(port: int, back: int) -> Sequence[str]:
-        fpm = _filled("fpm.conf.in", directory / "fpm.conf", DIRECTORY=directory)
+        fpm = filled("fpm.conf.in", directory / "fpm.conf", DIRECTORY=directory)
         values = {"DIRECTORY": directory, "PORT": port, "SCRIPT": _SCRIPT}
-        nginx = _filled("nginx_fpm.conf.in", directory / "nginx.conf", **values)
-        words = (_php_fpm(), str(fpm), _program("nginx"), str(directory), str(nginx))
+        nginx = filled("nginx_fpm.conf.in", directory / "nginx.conf", **values)
+        words = (_php_fpm(), str(fpm), system_program("nginx"), str(directory), str(nginx))
         return ("env", f"BACK={back}", "CLIENT=curl", "sh", "-c", _BOTH, "sh", *words)
 
     return Row("PHP, nginx and php-fpm, curl", "PHP", command, _SHAPES, loose=dict.fromkeys(_SHAPES, _NO_HTTP))

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 from harness import TARGETS
 
-from attribution.rows import SHAPES, Row
+from attribution.rows import FORGET, SHAPES, Row
 
 # The answer is often sent before the call is made: then the call belongs to nothing any more.
-_FORGET = {"forget": "made after the answer, as may be"}
 _THREADS = (*SHAPES, "queue", "thread")
 _LOOPS = (*_THREADS, "aqueue")
 _FRONT = str(TARGETS / "shapes_python.py")
@@ -20,7 +19,7 @@ def _loop(name: str, server: str, loop: str = "asyncio", python: str = sys.execu
     def command(port: int, back: int) -> Sequence[str]:
         return (python, _FRONT, str(port), str(back), server, loop)
 
-    return Row(name, "Python", command, _THREADS if server == "syncdef" else _LOOPS, loose=_FORGET)
+    return Row(name, "Python", command, _THREADS if server == "syncdef" else _LOOPS, loose=FORGET)
 
 
 def _with_back(back: int, *words: str) -> Sequence[str]:
@@ -31,7 +30,7 @@ def _threads() -> Row:
     def command(port: int, back: int) -> Sequence[str]:
         return _with_back(back, sys.executable, str(TARGETS / "shapes_wsgi.py"), str(port))
 
-    return Row("Python, a thread per connection, requests", "Python", command, _THREADS, loose=_FORGET)
+    return Row("Python, a thread per connection, requests", "Python", command, _THREADS, loose=FORGET)
 
 
 def _gunicorn(worker: str, *words: str) -> Row:
@@ -40,7 +39,7 @@ def _gunicorn(worker: str, *words: str) -> Row:
         return _with_back(back, *gunicorn, "-b", f"127.0.0.1:{port}", "-k", worker, *words, "shapes_wsgi:app")
 
     shapes = _THREADS if worker == "gthread" else (*SHAPES, "queue")
-    return Row(f"Python, gunicorn {worker}, requests", "Python", command, shapes, loose=_FORGET)
+    return Row(f"Python, gunicorn {worker}, requests", "Python", command, shapes, loose=FORGET)
 
 
 def small() -> list[Row]:

@@ -8,10 +8,9 @@ from dataclasses import replace
 
 from harness import TARGETS
 
-from attribution.rows import SHAPES, Row
+from attribution.rows import FORGET, SHAPES, Row
 
 # The answer is often sent before the call is made: then the call belongs to nothing any more.
-_FORGET = {"forget": "made after the answer, as may be"}
 
 
 def _row(name: str, *words: str, **environment: str) -> Row:
@@ -20,7 +19,7 @@ def _row(name: str, *words: str, **environment: str) -> Row:
     def command(port: int, back: int) -> Sequence[str]:
         return ("env", f"BACK={back}", *(word.replace("PORT", str(port)) for word in words))
 
-    return Row(name, "Ruby", command, loose=_FORGET, environment=environment)
+    return Row(name, "Ruby", command, loose=FORGET, environment=environment)
 
 
 def _own(name: str, server: str, **environment: str) -> Row:
@@ -54,13 +53,13 @@ def small() -> list[Row]:
 
 def _fibers() -> Row:
     row = _row("Ruby, async-http, fibers", "ruby", str(TARGETS / "shapes_async.rb"), "PORT")
-    return replace(row, loose=_FORGET | {"pool": "Async::Queue isn't followed"})
+    return replace(row, loose=FORGET | {"pool": "Async::Queue isn't followed"})
 
 
 def _client(name: str) -> Row:
     row = _puma(f" with 16 threads, {name}", "--threads", "16:16", CLIENT=name)
     locks = {"fan": "it takes locks in a new thread, as a pool would"} if name == "httpclient" else {}
-    return replace(row, loose=_FORGET | locks)
+    return replace(row, loose=FORGET | locks)
 
 
 def rows() -> list[Row]:

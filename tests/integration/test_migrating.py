@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from engines import WITH_AGENT
-from harness import DEADLINE, TARGETS, Rbinder, exchange, free_port
+from harness import DEADLINE, TARGETS, Rbinder, exchange, free_port, serving
 
 NET = 'const char *coreclr_initialize(void) { return "as .NET exports it"; }'
 OTHER = 'const char *other_initialize(void) { return "nothing like it"; }'
@@ -59,12 +59,8 @@ def back() -> Iterator[Back]:
     server = Back(("127.0.0.1", 0), Handler)
     server.traces = {}
     server.first, server.second = threading.Event(), threading.Event()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(server):
+        yield server
 
 
 def compiled(out: Path, text: str, *flags: str | Path) -> Path:

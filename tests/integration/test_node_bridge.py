@@ -5,14 +5,13 @@ from __future__ import annotations
 import http.server
 import re
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from engines import WITH_AGENT
-from harness import DEADLINE, TARGETS, Program, Rbinder, clean_environment, exchange, free_port, until
+from harness import DEADLINE, TARGETS, Program, Rbinder, clean_environment, exchange, free_port, serving, until
 
 pytestmark = WITH_AGENT  # the other engine loads nothing into programs
 
@@ -60,12 +59,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def back() -> Iterator[Back]:
     server = Back(("127.0.0.1", 0), Handler)
     server.calls = []
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(server):
+        yield server
 
 
 def start(rbinder: Rbinder, back: Back, *more: str, options: tuple[str, ...] = ()) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from harness import DEADLINE, TARGETS, Collector, Rbinder, Span, free_port
+from harness import DEADLINE, TARGETS, Collector, Rbinder, Span, filled, free_port, system_program
 
 Build = Callable[..., Path]
 SEQUENTIAL = 40
@@ -52,23 +52,15 @@ def gunicorn(port: int, *options: str) -> list[str]:
 
 def nginx(port: int, back: int, workers: int, directory: Path) -> list[str]:
     directory.mkdir(parents=True)
-    text = (TARGETS / "nginx.conf.in").read_text()
-    for name, value in (("@WORKERS@", workers), ("@PORT@", port), ("@BACK_PORT@", back)):
-        text = text.replace(name, str(value))
-    (directory / "nginx.conf").write_text(text)
-    program = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin") or "nginx"
-    return [program, "-p", str(directory), "-c", str(directory / "nginx.conf"), "-e", "stderr"]
+    out = filled("nginx.conf.in", directory / "nginx.conf", WORKERS=workers, PORT=port, BACK_PORT=back)
+    return [system_program("nginx"), "-p", str(directory), "-c", str(out), "-e", "stderr"]
 
 
 def apache(port: int, back: int, directory: Path) -> list[str]:
     directory.mkdir(parents=True)
-    text = (TARGETS / "apache.conf.in").read_text()
-    modules = "/usr/lib/apache2/modules"
-    for name, value in (("@PORT@", port), ("@BACK_PORT@", back), ("@DIRECTORY@", directory), ("@MODULES@", modules)):
-        text = text.replace(name, str(value))
-    (directory / "httpd.conf").write_text(text)
-    program = shutil.which("apache2", path="/usr/sbin:/usr/bin") or "apache2"
-    return [program, "-f", str(directory / "httpd.conf"), "-DFOREGROUND"]
+    values = {"PORT": port, "BACK_PORT": back, "DIRECTORY": directory, "MODULES": "/usr/lib/apache2/modules"}
+    out = filled("apache.conf.in", directory / "httpd.conf", **values)
+    return [system_program("apache2"), "-f", str(out), "-DFOREGROUND"]
 
 
 def front_command(name: str, port: int, back: int, build: Build, directory: Path) -> list[str]:

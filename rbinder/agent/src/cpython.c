@@ -23,24 +23,11 @@ static const bool optional[] = {
 #undef API
 #undef MAYBE
 };
-_Static_assert(sizeof py == sizeof names, "one pointer each");
+_Static_assert(sizeof py == sizeof names && COUNT(names) <= API_NAMES, "one pointer each");
 
-/* In the executable or in a library. Most processes have none of it, and are asked for a single name. */
+/* A free-threaded build has other objects, and no lock to rely on: it is left to the rules. */
 static bool find_python(void) {
-    struct wanted wanted[COUNT(names)];
-    void **table = (void **)&py;
-    for (u32 i = 0; i < COUNT(names); i++)
-        wanted[i] = (struct wanted){names[i], 0, NULL};
-    definitions(wanted, 1);
-    if (!wanted[0].found)
-        return false;
-    definitions(wanted, COUNT(names));
-    for (u32 i = 0; i < COUNT(names); i++) {
-        table[i] = wanted[i].found;
-        if (!table[i] && !optional[i])
-            return false;
-    }
-    return !py._Py_MergeZeroLocalRefcount; /* other objects, and no lock to rely on: left to the rules */
+    return find_api(names, optional, COUNT(names), (void **)&py) && !py._Py_MergeZeroLocalRefcount;
 }
 
 /* -- small things */

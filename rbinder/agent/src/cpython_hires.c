@@ -78,14 +78,7 @@ void hire_end(u64 name) {
 
 u64 task_here(void) {
     u64 task = task_of_saying(saying_here());
-    if (task != TASK_UNKNOWN || enter() != ENTERED)
-        return task;
-    struct thread *thread = own_thread();
-    struct request *request = thread ? thread_cause(thread, 0, 0) : NULL;
-    if (request)
-        task = request_task(request);
-    leave();
-    return task;
+    return task != TASK_UNKNOWN ? task : task_by_rules();
 }
 
 /* Whether it reads requests itself, and has one that isn't answered. */

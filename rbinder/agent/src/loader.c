@@ -200,6 +200,22 @@ void definitions(struct wanted *wanted, u32 count) {
     search_objects(wanted, count, true);
 }
 
+bool find_api(const char *const *names, const bool *optional, u32 count, void **table) {
+    struct wanted wanted[API_NAMES];
+    for (u32 i = 0; i < count; i++)
+        wanted[i] = (struct wanted){names[i], 0, NULL};
+    definitions(wanted, 1);
+    if (!wanted[0].found)
+        return false;
+    definitions(wanted, count);
+    bool complete = true;
+    for (u32 i = 0; i < count; i++) {
+        table[i] = wanted[i].found;
+        complete &= table[i] || (optional && optional[i]);
+    }
+    return complete;
+}
+
 void *next_definition(const char *name) {
     struct wanted wanted = {.name = name};
     next_definitions(&wanted, 1);

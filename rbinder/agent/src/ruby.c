@@ -18,25 +18,7 @@ static const char *const names[] = {
 #include "ruby.def"
 #undef API
 };
-_Static_assert(sizeof rb == sizeof names, "one pointer each");
-
-/* In the executable or in a library. Most processes have none of it, and are asked for a single name. */
-static bool find_ruby(void) {
-    struct wanted wanted[COUNT(names)];
-    void **table = (void **)&rb;
-    for (u32 i = 0; i < COUNT(names); i++)
-        wanted[i] = (struct wanted){names[i], 0, NULL};
-    definitions(wanted, 1);
-    if (!wanted[0].found)
-        return false;
-    definitions(wanted, COUNT(names));
-    for (u32 i = 0; i < COUNT(names); i++) {
-        table[i] = wanted[i].found;
-        if (!table[i])
-            return false;
-    }
-    return true;
-}
+_Static_assert(sizeof rb == sizeof names && COUNT(names) <= API_NAMES, "one pointer each");
 
 /* -- small things */
 
@@ -121,7 +103,7 @@ void ruby_listens(void) {
         return;
     int kept = errno_kept();
     if (state == NOT_LOOKED)
-        state = find_ruby() && !has_light_threads() ? PRESENT : ABSENT;
+        state = find_api(names, NULL, COUNT(names), (void **)&rb) && !has_light_threads() ? PRESENT : ABSENT;
     if (state == PRESENT && rb.ruby_native_thread_p()) {
         if (rb.ruby_thread_has_gvl_p())
             put_in(NULL);

@@ -68,19 +68,7 @@ static u64 task_of_connection(u64 entry) {
     return task;
 }
 
-/* Without a word of ours they know a thread that serves one request at a time. */
-static u64 task_by_rules(void) {
-    u64 task = TASK_UNKNOWN;
-    if (enter() != ENTERED)
-        return task;
-    struct thread *thread = own_thread();
-    struct request *request = thread ? thread_cause(thread, 0, 0) : NULL;
-    if (request)
-        task = request_task(request);
-    leave();
-    return task;
-}
-
+/* The rules know, without a word of ours, a thread that serves one request at a time. */
 u64 ruby_task(void) {
     switch (mine.work.kind) {
     case SERVES:

@@ -43,6 +43,18 @@ u64 task_begun(int descriptor) {
     return task;
 }
 
+u64 task_by_rules(void) {
+    u64 task = TASK_UNKNOWN;
+    if (enter() != ENTERED)
+        return task;
+    struct thread *thread = own_thread();
+    struct request *request = thread ? thread_cause(thread, 0, 0) : NULL;
+    if (request)
+        task = request_task(request);
+    leave();
+    return task;
+}
+
 bool task_open(u64 task) {
     if (enter() != ENTERED)
         return true;

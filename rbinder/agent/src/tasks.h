@@ -23,6 +23,8 @@ u64 task_serving(int descriptor);
 /* The oldest request of that connection that isn't answered, and that wasn't asked for here before: of several that came in
  * one read a server that takes them in turn is told each. */
 u64 task_begun(int descriptor);
+/* Whom the rules alone would say that this thread works for; TASK_UNKNOWN: nobody they know. */
+u64 task_by_rules(void);
 /* Whether that request isn't answered yet. */
 bool task_open(u64 task);
 /* The next request that is sent over that connection is for this task. It takes the place of what was said before. */

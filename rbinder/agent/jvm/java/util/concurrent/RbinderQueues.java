@@ -15,7 +15,6 @@ package java.util.concurrent;
 
 import java.lang.ref.Reference;
 import java.lang.ref.ReferenceQueue;
-import java.lang.ref.WeakReference;
 import java.util.Iterator;
 import java.util.concurrent.RbinderTasks.State;
 import java.util.function.Function;
@@ -31,67 +30,24 @@ public final class RbinderQueues {
     private static final StackWalker WALKER = StackWalker.getInstance();
     private static final Bottom BOTTOM = new Bottom();
 
-    /** A thing that the program may let go of, found by its identity. Its name comes before those of what extends it: in that
-     * order classes are defined. */
-    private static class ByIdentity extends WeakReference<Object> {
-        final int hash;
-
-        ByIdentity(Object object) {
-            super(object, GONE);
-            this.hash = System.identityHashCode(object);
-        }
-
-        @Override
-        public int hashCode() {
-            return hash;
-        }
-
-        @Override
-        public boolean equals(Object other) {
-            if (this == other)
-                return true;
-            Object mine = get();
-            return mine != null && other instanceof ByIdentity && ((ByIdentity) other).get() == mine;
-        }
-    }
-
-    /** Asks for one. */
-    private static final class Asked {
-        final Object object;
-
-        Asked(Object object) {
-            this.object = object;
-        }
-
-        @Override
-        public int hashCode() {
-            return System.identityHashCode(object);
-        }
-
-        @Override
-        public boolean equals(Object other) {
-            return other instanceof ByIdentity && ((ByIdentity) other).get() == object;
-        }
-    }
-
-    static final class Item extends ByIdentity {
+    static final class Item extends RbinderIdentity {
         volatile long task; /* for which it was put in first; UNKNOWN: for several */
 
         Item(Object object, long task) {
-            super(object);
+            super(object, GONE);
             this.task = task;
         }
     }
 
     /** What is known of a queue. */
-    static final class Queue extends ByIdentity {
+    static final class Queue extends RbinderIdentity {
         volatile boolean owned; /* by a pool that is known */
         volatile boolean lends; /* things come back to it, or are fetched by who serves a request: it hands over nothing */
         volatile boolean returned; /* somebody put back what he had taken */
         volatile boolean kept; /* somebody took twice, and put nothing back */
 
         Queue(Object queue) {
-            super(queue);
+            super(queue, GONE);
         }
 
         /** Tools, and nothing else. */
@@ -172,7 +128,7 @@ public final class RbinderQueues {
     }
 
     private static Queue known(Object queue) {
-        Queue found = QUEUES.get(new Asked(queue));
+        Queue found = QUEUES.get(new RbinderIdentity.Asked(queue));
         if (found != null)
             return found;
         forgetGone();
@@ -201,7 +157,7 @@ public final class RbinderQueues {
                 taker.lastFrom.returned = taker.lastFrom.lends = true;
             taker.lastFrom = null;
         }
-        Queue known = QUEUES.get(new Asked(queue));
+        Queue known = QUEUES.get(new RbinderIdentity.Asked(queue));
         if (known == null || !known.owned)
             tag(object, state);
     }
@@ -214,7 +170,7 @@ public final class RbinderQueues {
     }
 
     private static void tag(Object object, State state) {
-        Item item = ITEMS.get(new Asked(object));
+        Item item = ITEMS.get(new RbinderIdentity.Asked(object));
         if (item == null) {
             if (state.task == NONE)
                 return;
@@ -292,7 +248,7 @@ public final class RbinderQueues {
         State state = RbinderTasks.state();
         if (state.waits) /* a pool's own: it will say so itself */
             return;
-        Item item = ITEMS.get(new Asked(object));
+        Item item = ITEMS.get(new RbinderIdentity.Asked(object));
         Queue known = known(queue);
         Taker taker = taker(state);
         boolean again = taker.lastFrom == known;
@@ -308,7 +264,7 @@ public final class RbinderQueues {
     public static void removed(Object object, Object queue) {
         if (!RbinderTasks.used)
             return;
-        Item item = isWork(object) ? ITEMS.get(new Asked(object)) : null;
+        Item item = isWork(object) ? ITEMS.get(new RbinderIdentity.Asked(object)) : null;
         State state = RbinderTasks.state();
         if (item == null || state.waits || object.getClass().getName().contains(POOLED)) {
             looks(queue, state);

@@ -9,7 +9,6 @@ package java.util.concurrent;
 
 import java.lang.ref.Reference;
 import java.lang.ref.ReferenceQueue;
-import java.lang.ref.WeakReference;
 import jdk.internal.vm.annotation.Hidden;
 
 public final class RbinderTasks {
@@ -52,48 +51,14 @@ public final class RbinderTasks {
     private static final ThreadLocal<State> STATES = new ThreadLocal<>();
 
     /** What was handed over, with the task it was handed over for; it goes when the program lets go of it. */
-    private static final class Carried extends WeakReference<Object> {
-        final int hash;
+    private static final class Carried extends RbinderIdentity {
         final long task;
         volatile int times; /* it was queued, and hasn't run */
 
         Carried(Object object, long task, int times) {
             super(object, GONE);
-            this.hash = System.identityHashCode(object);
             this.task = task;
             this.times = times;
-        }
-
-        @Override
-        public int hashCode() {
-            return hash;
-        }
-
-        @Override
-        public boolean equals(Object other) {
-            if (this == other)
-                return true;
-            Object mine = get();
-            return mine != null && other instanceof Carried && ((Carried) other).get() == mine;
-        }
-    }
-
-    /** Asks for what was handed over, without a reference that the collector would have to look after. */
-    private static final class Asked {
-        final Object object;
-
-        Asked(Object object) {
-            this.object = object;
-        }
-
-        @Override
-        public int hashCode() {
-            return System.identityHashCode(object);
-        }
-
-        @Override
-        public boolean equals(Object other) {
-            return other instanceof Carried && ((Carried) other).get() == object;
         }
     }
 
@@ -148,7 +113,7 @@ public final class RbinderTasks {
     // -- handing over
 
     private static Carried find(Object object) {
-        return carries ? CARRIED.get(new Asked(object)) : null;
+        return carries ? CARRIED.get(new RbinderIdentity.Asked(object)) : null;
     }
 
     private static void put(Object object, long task, int times) {
@@ -179,7 +144,7 @@ public final class RbinderTasks {
         if (task != NONE)
             put(object, task, 0);
         else if (carries)
-            CARRIED.remove(new Asked(object));
+            CARRIED.remove(new RbinderIdentity.Asked(object));
     }
 
     /** An object is queued that may be queued again before it has run: then nobody knows which time is whose. */
