@@ -41,6 +41,7 @@ class Pump(ctypes.Structure):
     size: int
     written: int
     passed: int
+    left_at: int
     taken: int
     _fields_ = (
         ("reader", Reader),
@@ -48,6 +49,7 @@ class Pump(ctypes.Structure):
         ("size", ctypes.c_uint64),
         ("written", ctypes.c_uint64),
         ("passed", ctypes.c_uint64),
+        ("left_at", ctypes.c_uint64),
         ("taken", ctypes.c_uint64),
         ("taker_sleeps", ctypes.c_uint32),
         ("kicked", ctypes.c_uint32),

@@ -106,15 +106,17 @@ class Encoder:
             encoded = self._span(span)
             members.append(b"\x12" + varint(len(encoded)))
             members.append(encoded)
-        parts = []
+        message: list[bytes] = []
         for resource, scopes in by_resource.items():
-            body, url = b"", b""
+            parts: list[bytes] = []
+            url = b""
             for scope, members in scopes.items():
                 own, head, url = self._group((resource, scope), samples[resource, scope])
-                body = body or own
-                body += field(0x12, head + b"".join(members))
-            parts.append(field(0x0A, body + url))
-        return b"".join(parts)
+                if not parts:
+                    parts.append(own)
+                parts += _opened(0x12, [head, *members])
+            message += _opened(0x0A, [*parts, url])
+        return b"".join(message)  # once: it may be as large as a megabyte
 
     def _group(self, key: Group, sample: ReadableSpan) -> tuple[bytes, bytes, bytes]:
         """The resource's field, what precedes a scope's spans, and the schema URL's field."""
@@ -222,6 +224,11 @@ def field(tag: int, data: bytes) -> bytes:
     if size < 128:
         return bytes((tag, size)) + data
     return bytes((tag,)) + varint(size) + data
+
+
+def _opened(tag: int, parts: list[bytes]) -> list[bytes]:
+    """The parts of a length-delimited field's data, and first its tag and length."""
+    return [bytes((tag,)) + varint(sum(map(len, parts))), *parts]
 
 
 def varint(value: int) -> bytes:

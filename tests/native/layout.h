@@ -40,8 +40,8 @@ static inline void tell_pump(void) {
     FIELD(reader, abandoned), FIELD(reader, corrupt), FIELD(reader, abandoned_requests);
     FIELD(reader, jumps_from), SIZE(reader);
     FIELD(pump, reader), FIELD(pump, data), FIELD(pump, size), FIELD(pump, written), FIELD(pump, passed);
-    FIELD(pump, taken), FIELD(pump, taker_sleeps), FIELD(pump, kicked), FIELD(pump, ending), FIELD(pump, patience);
-    FIELD(pump, shortest), FIELD(pump, longest), FIELD(pump, gather), FIELD(pump, since), SIZE(pump);
+    FIELD(pump, left_at), FIELD(pump, taken), FIELD(pump, taker_sleeps), FIELD(pump, kicked), FIELD(pump, ending);
+    FIELD(pump, patience), FIELD(pump, shortest), FIELD(pump, longest), FIELD(pump, gather), FIELD(pump, since), SIZE(pump);
 }
 
 static inline void tell_stencils(void) {

@@ -19,7 +19,7 @@ from native import build
 from ringed import SECOND, Delivered, Ring, split
 
 from rbinder.agent import contract, pump
-from rbinder.agent.ring import Mark, RingInbox, whole
+from rbinder.agent.ring import PIECE, Mark, RingInbox, unchanged, whole
 from rbinder.records import Kind, Note, Record
 
 SMALL = 1 << 14  # bytes of a ring that is soon full
@@ -493,11 +493,36 @@ def test_the_inbox_is_bounded_and_goes_on_in_its_order(make: Make, pipe: tuple[i
     assert put * 5000 > pump.SPOOL_LEAST / 2
     while len(found) < put:
         found += split(inbox.take(1.0))
-    for _ in range(5):  # once around, with little in it
-        more = int(ring.do("put", 300, 1, 5000).split()[0])
-        before = len(found)
-        while len(found) < before + more:
+    for _ in range(9):  # once around, with little in it, but never empty
+        put += int(ring.do("put", 300, 1, 5000).split()[0])
+        while len(found) < put - 2 * PIECE // 5000:
             found += split(inbox.take(1.0))
+    os.close(writing)
+    found += split(take_all(inbox))
+    assert len(found) == put
+    assert all(each.sound for each in found)
+    assert in_order(found)
+
+
+def test_an_inbox_that_was_emptied_goes_on_at_its_memory_s_beginning(make: Make, pipe: tuple[int, int]) -> None:
+    ring, (reading, writing) = make(), pipe
+    inbox = RingInbox(reading, ring.memory, limit=pump.SPOOL_LEAST)
+    places: list[int] = []
+
+    def through(address: int, size: int) -> tuple[int, bytes]:
+        places.append(address)
+        return unchanged(address, size)
+
+    inbox.through = through
+    inbox.start()
+    found: list[Delivered] = []
+    for number in range(1, 31):  # three times as much as it holds
+        ring.do("put", 10, 1, 5000)
+        ring.do("put", 170, 1, 5000)
+        while len(found) < 180 * number:
+            found += split(inbox.take(1.0))
+        assert not inbox.is_past(Mark(ring.memory.head + 1))
+    assert max(places) - min(places) < pump.SPOOL_LEAST // 2
     os.close(writing)
     assert take_all(inbox) == b""
     assert all(each.sound for each in found)

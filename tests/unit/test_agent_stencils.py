@@ -279,10 +279,12 @@ def test_the_same_spans(seed: int) -> None:
     assert short.largest <= most
 
 
-def test_most_take_the_short_way() -> None:
+@pytest.mark.parametrize("at_once", [1, 100])
+def test_most_take_the_short_way(at_once: int) -> None:
     """Of one head on one connection, all but the first, the one that is noted, and the one a stencil is cut from."""
     short, side = Short(512), Side.SERVER
-    short.feed([Record(Kind.CONNECTION, 1, 7, 7, 1, NO_EXCHANGE, ConnectionInfo(side, "10.0.0.9", 5, "127.0.0.1", 80))])
+    connection = ConnectionInfo(side, "10.0.0.9", 5, "127.0.0.1", 80)
+    records = [Record(Kind.CONNECTION, 1, 7, 7, 1, NO_EXCHANGE, connection)]
     for number in range(1, 101):
         exchange, time = number.to_bytes(8, "little"), number * 10
         head = f"GET /work?id={number} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
@@ -292,7 +294,10 @@ def test_most_take_the_short_way() -> None:
             (Kind.RESPONSE_HEAD, ResponseHead(side, ANSWERS[0])),
             (Kind.MESSAGE_END, MessageEnd(side, True, 5)),
         ]
-        short.feed([Record(kind, time, 7, 7, 1, exchange, payload) for kind, payload in payloads])
+        records += [Record(kind, time, 7, 7, 1, exchange, payload) for kind, payload in payloads]
+        if number % at_once == 0:
+            short.feed(records)
+            records = []
     assert short.short == 97
     assert sum(short.finish(2000).values()) == 100
 

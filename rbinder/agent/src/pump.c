@@ -9,6 +9,37 @@
 #define ENOUGH (1u << 18) /* bytes: the taker has something to do for a while */
 #define NS_PER_MS 1000000u
 
+/* -- positions. The pump is at `written`, the taker at `taken`; a round of them is the spool once through. Where the pump
+ * finds it empty it leaves out the rest of the round: the beginning's memory is in use already, and in the caches.
+ */
+
+static u64 next_round(const struct pump *pump, u64 position) {
+    return (position | (pump->size - 1)) + 1;
+}
+
+/* Where the taker reads next, once there is something. */
+static u64 taker_at(const struct pump *pump, u64 taken) {
+    bool left = taken && taken == __atomic_load_n(&pump->left_at, __ATOMIC_RELAXED);
+    return left ? next_round(pump, taken) : taken;
+}
+
+/* As the pump sees it, bytes. */
+static u64 filled(const struct pump *pump) {
+    u64 taken = __atomic_load_n(&pump->taken, __ATOMIC_ACQUIRE);
+    return taken == pump->written ? 0 : pump->written - taker_at(pump, taken);
+}
+
+/* The taker moves behind what is left out, if there is something for it; returns how many bytes there are. */
+static u64 available(struct pump *pump) {
+    u64 written = __atomic_load_n(&pump->written, __ATOMIC_SEQ_CST);
+    if (written == pump->taken)
+        return 0;
+    __atomic_store_n(&pump->taken, taker_at(pump, pump->taken), __ATOMIC_RELEASE);
+    return written - pump->taken;
+}
+
+/* -- the pump */
+
 static void wake_taker(struct pump *pump) {
     if (__atomic_exchange_n(&pump->taker_sleeps, 0, __ATOMIC_SEQ_CST))
         raw_wake(&pump->taker_sleeps);
@@ -17,7 +48,7 @@ static void wake_taker(struct pump *pump) {
 /* To wake the taker costs more than what it does with a few records: they wait for each other. Returns for how many
  * milliseconds at most the pump may sleep. */
 static u32 offer(struct pump *pump, u32 nap) {
-    u64 now = raw_now(), count = pump->written - __atomic_load_n(&pump->taken, __ATOMIC_ACQUIRE);
+    u64 now = raw_now(), count = filled(pump);
     if (!count) {
         pump->since = 0;
         return nap;
@@ -34,14 +65,20 @@ static u32 offer(struct pump *pump, u32 nap) {
 
 /* A drain may run past the spool's end by up to one record (there is room for it); that part belongs at its beginning. */
 static u64 fill(struct pump *pump) {
-    u64 offset = pump->written & (pump->size - 1), to_end = pump->size - offset;
-    u64 filled = pump->written - __atomic_load_n(&pump->taken, __ATOMIC_ACQUIRE);
-    u64 space = pump->size - SPOOL_BLOCK - filled; /* a block the taker gives back is never one that is written to */
+    u64 written = pump->written, used = filled(pump);
+    if (!used && written & (pump->size - 1))
+        written = next_round(pump, written);
+    u64 offset = written & (pump->size - 1), to_end = pump->size - offset;
+    u64 space = pump->size - SPOOL_BLOCK - used; /* a block the taker gives back is never one that is written to */
     u8 *at = pump->data + offset;
     u64 count = (u64)reader_drain(&pump->reader, at, MIN(space, to_end + MAX_RECORD), raw_now(), pump->patience);
     if (count > to_end)
         memcpy(pump->data, pump->data + pump->size, count - to_end);
-    __atomic_store_n(&pump->written, pump->written + count, __ATOMIC_SEQ_CST);
+    if (count) {
+        if (written != pump->written)
+            __atomic_store_n(&pump->left_at, pump->written, __ATOMIC_RELAXED);
+        __atomic_store_n(&pump->written, written + count, __ATOMIC_SEQ_CST);
+    }
     /* what was in the ring up to here is in the spool */
     __atomic_store_n(&pump->passed, __atomic_load_n(&pump->reader.shared->tail, __ATOMIC_RELAXED), __ATOMIC_RELEASE);
     return count;
@@ -75,9 +112,7 @@ __attribute__((visibility("default"))) void pump_end(struct pump *pump) {
     reader_wake(pump->reader.shared);
 }
 
-static u64 available(const struct pump *pump) {
-    return __atomic_load_n(&pump->written, __ATOMIC_SEQ_CST) - pump->taken;
-}
+/* -- the taker */
 
 static void wait_for_bytes(struct pump *pump, long milliseconds) {
     __atomic_store_n(&pump->taker_sleeps, 1, __ATOMIC_SEQ_CST);
@@ -89,9 +124,9 @@ static void wait_for_bytes(struct pump *pump, long milliseconds) {
 
 /* Whole records from data[taken % size] on, at most `limit` bytes of them, or one. One that runs over the spool's end is in
  * one piece behind it; the next one is at the beginning. */
-static u64 whole_records(const struct pump *pump, u64 limit) {
-    const u8 *data = pump->data + (pump->taken & (pump->size - 1));
-    u64 to_end = pump->size - (pump->taken & (pump->size - 1)), all = available(pump), count = 0;
+static u64 whole_records(struct pump *pump, u64 limit) {
+    u64 all = available(pump), offset = pump->taken & (pump->size - 1), to_end = pump->size - offset, count = 0;
+    const u8 *data = pump->data + offset;
     while (count < all && count < to_end) {
         u32 size = ((const struct record *)(data + count))->size;
         if (count && count + size > limit)

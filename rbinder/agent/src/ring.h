@@ -56,6 +56,7 @@ struct pump {
     u64 size;         /* of it without those, bytes: a power of two, at least SPOOL_LEAST */
     u64 written;      /* by the pump */
     u64 passed;       /* by the pump: whatever was in the ring before this position is in the spool before `written` */
+    u64 left_at;      /* by the pump: from here on it has left out the rest of a round, last time */
     u64 taken;        /* by the taker */
     u32 taker_sleeps; /* futex: 1 while the taker waits for `written` to change */
     u32 kicked;       /* 1: the taker shall not wait now */

@@ -211,6 +211,7 @@ static void want(struct stencils *all, const struct held *held, const struct key
         return;
     }
     struct wanted *wanted = &all->wanted[all->next_wanted++ % WANTED];
+    all->wants = true;
     memcpy(wanted->exchange, held->record.exchange, sizeof wanted->exchange);
     struct stencil *stencil = &wanted->stencil;
     *stencil = (struct stencil){.hash = key->hash, .connection = key->connection, .pid = key->pid, .image = key->image,
@@ -397,10 +398,12 @@ EXPORTED u64 stencils_size(void) {
 }
 
 EXPORTED u64 stencils_feed(struct weave *weave, const u8 *data, u64 size) {
+    struct stencils *all = weave->stencils;
     u64 at = 0;
     weave->passed_size = 0;
+    all->wants = false;
     spans_begin(weave);
-    while (size - at >= sizeof(struct record) && has_room(weave, SPARE) && spans_have_room(weave)) {
+    while (size - at >= sizeof(struct record) && !all->wants && has_room(weave, SPARE) && spans_have_room(weave)) {
         struct record record;
         memcpy(&record, data + at, sizeof record);
         if (record.size < sizeof record || record.size > MIN(size - at, (u64)MAX_RECORD) || record.version != RECORD_VERSION)

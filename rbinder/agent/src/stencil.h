@@ -54,8 +54,8 @@ struct weave {
 };
 
 u64 stencils_size(void);
-/* Takes whole records, as far as there is room for what comes of them; returns the bytes taken. `passed` and `segments`
- * are filled anew. */
+/* Takes whole records, as far as there is room for what comes of them, and up to one that ends an exchange whose stencil is
+ * wanted: what is behind it may fit already. Returns the bytes taken. `passed` and `segments` are filled anew. */
 u64 stencils_feed(struct weave *weave, const u8 *data, u64 size);
 /* Passes on what is held of a process (0: of all), as far as there is room, and forgets its stencils. True: that was all. */
 bool stencils_release(struct weave *weave, u32 pid);

@@ -55,6 +55,7 @@ struct wanted {
 
 struct stencils {
     u32 taken, free, turn, next_wanted;
+    bool wants;       /* one, since this feed began */
     u32 images[1024]; /* by pid: changes with each image */
     u64 seen[4096];   /* hashes of what had no stencil */
     u64 written, made; /* bytes and number of spans, in the order they came */
