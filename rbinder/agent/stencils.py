@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.semconv.attributes import url_attributes
+from opentelemetry.semconv.attributes import client_attributes, network_attributes, url_attributes
 
 from rbinder.agent.contract import MAX_RECORD
 from rbinder.agent.pump import declare, load
@@ -25,7 +25,10 @@ SEGMENTS = 256
 PASSED_ROOM = 4 * MAX_RECORD  # bytes; what one record may make of it is half of that
 SPANS_ROOM = 2 << 20
 LONGEST = 1408  # bytes of a stencil
-LITERAL, PATH, QUERY, TARGET = range(4)
+LITERAL, PATH, QUERY, TARGET, PORT, EVENT = range(6)
+UNWANTED, WANTED_HERE, WANTED_ANYWHERE = range(3)
+MOMENTS = ("domainLookupStart", "domainLookupEnd", "connectStart", "connectEnd")  # pieces from EVENT on
+_CLIENT_PORTS = (client_attributes.CLIENT_PORT, network_attributes.NETWORK_PEER_PORT)
 
 
 class Segment(ctypes.Structure):
@@ -74,7 +77,7 @@ def _functions() -> ctypes.CDLL:
         "stencils_feed": (ctypes.c_uint64, weave, ctypes.c_void_p, ctypes.c_uint64),
         "stencils_release": (ctypes.c_bool, weave, ctypes.c_uint32),
         "stencils_hold": (ctypes.c_bool, weave, ctypes.c_uint32),
-        "stencils_want": (ctypes.c_bool, weave, exchange),
+        "stencils_want": (ctypes.c_uint32, weave, exchange),
         "stencils_fill": (None, weave, exchange, ctypes.c_uint32, ctypes.c_char_p, ctypes.c_uint64),
     }
     declare(library, signatures)
@@ -133,9 +136,10 @@ class Stencils:
 
     def learn(self, exchange: Exchange, span: ReadableSpan) -> None:
         """Look at a span that was made the long way: perhaps others will be like it."""
-        if not self._library.stencils_want(self._weave, exchange.span_id):
+        wanted = self._library.stencils_want(self._weave, exchange.span_id)
+        if wanted == UNWANTED:
             return
-        text = cut(exchange, span, self._encoder)
+        text = cut(exchange, span, self._encoder, anywhere=wanted == WANTED_ANYWHERE)
         if 0 < len(text) <= LONGEST:
             group = self._group(exchange.process, span)
             self._library.stencils_fill(self._weave, exchange.span_id, group, text, len(text))
@@ -173,14 +177,18 @@ def _room(size: int) -> mmap.mmap:
     return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
-def cut(exchange: Exchange, span: ReadableSpan, encoder: Encoder) -> bytes:
-    """The span's stencil (src/stencil.h), empty where no other could be like it."""
+def cut(exchange: Exchange, span: ReadableSpan, encoder: Encoder, *, anywhere: bool = False) -> bytes:
+    """The span's stencil (src/stencil.h), empty where no other is like it; `anywhere`: on other connections too."""
     request = exchange.request
-    if request is None or exchange.error_type or span.events or span.links:
+    if request is None or request.method == "CONNECT":  # whose target is the server's address
+        return b""
+    if exchange.error_type or span.links or (span.events and not anywhere):
         return b""
     attributes = dict(span.attributes or {})
     try:
         holes = _holes(exchange.side, request.target, attributes)
+        if anywhere:
+            holes |= _ports(exchange, attributes)
         text = _sized(encoder.beginning(span))
         literal = b""
         for key, value in attributes.items():
@@ -189,8 +197,11 @@ def cut(exchange: Exchange, span: ReadableSpan, encoder: Encoder) -> bytes:
                 continue
             text += bytes((LITERAL,)) + _sized(literal) + holes[key]
             literal = b""
-        return text + bytes((LITERAL,)) + _sized(literal + encoder.status(span))
-    except (Unusual, UnicodeEncodeError, OverflowError):
+        text += bytes((LITERAL,)) + _sized(literal)
+        for event in span.events:
+            text += bytes((EVENT + MOMENTS.index(event.name),)) + _sized(field(0x12, event.name.encode()))
+        return text + bytes((LITERAL,)) + _sized(encoder.status(span))
+    except (Unusual, ValueError, UnicodeEncodeError, OverflowError):
         return b""
 
 
@@ -211,6 +222,18 @@ def _holes(side: Side, target: str, attributes: Mapping[str, Any]) -> dict[str, 
     if query:
         holes[url_attributes.URL_QUERY] = _hole(QUERY, url_attributes.URL_QUERY)
     return holes
+
+
+def _ports(exchange: Exchange, attributes: Mapping[str, Any]) -> dict[str, bytes]:
+    """Instead of the client's port. Raises Unusual where its attributes tell something else."""
+    if exchange.connection is None:
+        raise Unusual
+    if exchange.side is Side.CLIENT:
+        return {}
+    found = {key: attributes[key] for key in _CLIENT_PORTS if key in attributes}
+    if any(value != exchange.connection.peer_port for value in found.values()):
+        raise Unusual
+    return {key: _hole(PORT, key) for key in found}
 
 
 def _hole(kind: int, key: str) -> bytes:

@@ -44,11 +44,24 @@ static u8 *exchange(u8 *out, u32 number) {
     return put(out, MESSAGE_END, number, connection, &end, sizeof end);
 }
 
+static u8 *connection(u8 *out, u32 number) {
+    u8 payload[256] = {0};
+    struct connection_payload told = {.side = (u8)(1 + below(2)), .peer_port = (u16)below(65536), .local_port = 80};
+    told.connect_start = below(2) ? number : 0, told.lookup_end = below(2) ? number : 0;
+    memcpy(payload, &told, sizeof told);
+    memcpy(payload + sizeof told, "10.0.0.1", 8);
+    u8 *end = put(out, CONNECTION, number, 1 + below(5), payload, (u32)sizeof told + below((u32)(sizeof payload - sizeof told)));
+    memset(out + offsetof(struct record, exchange), 0, 8);
+    return end;
+}
+
 static u64 stream(u8 *out) {
     u8 *at = out;
     u8 payload[64] = {0};
     for (u32 index = 0; index < RECORDS; index++) {
-        if (below(10))
+        if (!below(8))
+            at = connection(at, index);
+        else if (below(10))
             at = exchange(at, index);
         else
             at = put(at, (u16)(below(8) ? NOTE : 1 + below(12)), index, below(6), payload, below(sizeof payload));
@@ -60,6 +73,7 @@ static u64 stream(u8 *out) {
 }
 
 static const u8 STENCIL[] = {2, 0, 'n', 'k', 0, 1, 0, 'l', 1, 2, 0, 'p', 'a', 2, 1, 0, 'q', 0, 1, 0, 's'};
+static const u8 ANYWHERE[] = {2, 0, 'n', 'k', 1, 2, 0, 'p', 'a', 4, 1, 0, 'c', 4, 1, 0, 'd', 5, 1, 0, 'e', 8, 1, 0, 'f', 0, 1, 0, 's'};
 static const u8 FULL[] = {1, 0, 'n', 3, 1, 0, 'k', 2, 0, 'h', ':', 0, 0, 0};
 
 static void fill(struct weave *weave, const u8 *passed, u64 size) {
@@ -67,9 +81,12 @@ static void fill(struct weave *weave, const u8 *passed, u64 size) {
         struct record record;
         memcpy(&record, passed + at, sizeof record);
         if (stencils_want(weave, record.exchange)) {
-            u8 text[sizeof STENCIL];
-            const u8 *from = below(2) ? STENCIL : FULL;
-            u64 length = from == STENCIL ? sizeof STENCIL : sizeof FULL;
+            static const u8 *const texts[] = {STENCIL, FULL, ANYWHERE};
+            static const u64 sizes[] = {sizeof STENCIL, sizeof FULL, sizeof ANYWHERE};
+            u8 text[64];
+            u32 which = below(3);
+            const u8 *from = texts[which];
+            u64 length = sizes[which];
             memcpy(text, from, length);
             if (!below(3))
                 text[below((u32)length)] = (u8)below(256);

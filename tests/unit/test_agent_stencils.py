@@ -59,6 +59,7 @@ FIELDS = (
     "Host: a\r\nContent-Length: 12\r\nX-Forwarded-For: 10.0.0.1\r\n",
     "",
 )
+PLACES = (("::1", "::1"), ("/run/a.socket", ""), ("", "@abstract"), ("", ""), ("/" + "long" * 80, ""))
 METHODS = ("GET", "POST", "HEAD", "CONNECT", "BREW")
 ANSWERS = (
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
@@ -84,6 +85,7 @@ class World:
         self._last = 0
         self._pids = [10, 11, 10 + 1024]
         self._variety = self._random.choice((1, 2, len(TARGETS)))
+        self._lasting = self._random.choice((0.01, 0.3))  # of its records, those that say a connection is closed
 
     def records(self, count: int) -> Iterator[Record]:
         for pid in self._pids:
@@ -103,21 +105,21 @@ class World:
 
     def _next(self) -> Iterator[Record]:
         choose = self._random
-        if not self._sides or choose.random() < 0.02:
+        if not self._sides or choose.random() < self._lasting:
             yield from self._connected()
             return
         connection = choose.choice(list(self._sides))
         pid, side = self._sides[connection]
         event = choose.random()
-        if event < 0.01:
+        if event < self._lasting:
             yield self._record(Kind.CONNECTION_CLOSED, pid, Empty(), connection)
             del self._sides[connection]
             self._open.pop(connection, None)
-        elif event < 0.015:
+        elif choose.random() < 0.005:
             yield self._record(Kind.PROCESS, pid, ProcessInfo(1, choose.random() < 0.5, f"/bin/q{event}", ["q"]))
-        elif event < 0.02:
+        elif choose.random() < 0.005:
             yield self._record(Kind.PROCESS_EXIT, pid, ProcessExit(0))
-        elif event < 0.03:
+        elif choose.random() < 0.01:
             yield self._record(Kind.NOTE, pid, Note("said"))
         else:
             yield from self._exchange(connection, pid, side)
@@ -127,8 +129,18 @@ class World:
         pid, side = self._random.choice(self._pids), self._random.choice(list(Side))
         self._sides[self._last] = pid, side
         if self._random.random() < 0.9:
-            info = ConnectionInfo(side, "10.0.0.9", 4000 + self._last, "127.0.0.1", 80, 5, 6)
-            yield self._record(Kind.CONNECTION, pid, info, self._last)
+            yield self._record(Kind.CONNECTION, pid, self._connection(side), self._last)
+
+    def _connection(self, side: Side) -> ConnectionInfo:
+        choose = self._random
+        start, end, asked, told = (choose.choice((0, 0, self._now - 9, self._now - 5)) for _ in range(4))
+        peer, local = ("10.0.0.9", "127.0.0.1") if choose.random() < 0.9 else choose.choice(PLACES)
+        theirs, ours = (choose.choice((0, 80, 4000 + self._last)) if choose.random() < 0.3 else 80 for _ in range(2))
+        if side is Side.SERVER and choose.random() < 0.8:
+            theirs = 4000 + self._last
+        other = choose.choice(list(Side)) if choose.random() < 0.03 else side
+        error = 111 if choose.random() < 0.03 else 0
+        return ConnectionInfo(other, peer, theirs, local, ours, start, end, asked, told, error)
 
     def _exchange(self, connection: int, pid: int, side: Side) -> Iterator[Record]:
         """Mostly whole, sometimes with a part lost, pipelined or failed."""
@@ -212,7 +224,7 @@ class Short:
 
     def __init__(self, most: int) -> None:
         self.made: Counter[bytes] = Counter()
-        self.short = 0
+        self.short = self.told = 0
         self.largest = 0
         self._exchanges, self._kept = Exchanges(), Kept()
         self._spans = spans(self._kept)
@@ -225,6 +237,7 @@ class Short:
         self.largest = max(self.largest, delivered.count)
 
     def _take(self, record: Record) -> None:
+        self.told += 1
         self._emit(self._exchanges.feed(record))
         if record.kind in (Kind.PROCESS, Kind.PROCESS_EXIT):
             self._stencils.forget(record.pid)
@@ -281,7 +294,7 @@ def test_the_same_spans(seed: int) -> None:
 
 @pytest.mark.parametrize("at_once", [1, 100])
 def test_most_take_the_short_way(at_once: int) -> None:
-    """Of one head on one connection, all but the first, the one that is noted, and the one a stencil is cut from."""
+    """Of one head, all but the one that is noted, and the one a stencil is cut from."""
     short, side = Short(512), Side.SERVER
     connection = ConnectionInfo(side, "10.0.0.9", 5, "127.0.0.1", 80)
     records = [Record(Kind.CONNECTION, 1, 7, 7, 1, NO_EXCHANGE, connection)]
@@ -298,8 +311,36 @@ def test_most_take_the_short_way(at_once: int) -> None:
         if number % at_once == 0:
             short.feed(records)
             records = []
-    assert short.short == 97
+    assert short.short == 98
     assert sum(short.finish(2000).values()) == 100
+
+
+@pytest.mark.parametrize("side", [Side.SERVER, Side.CLIENT])
+def test_connections_that_are_new_take_the_short_way_too(side: Side) -> None:
+    """All but the one that is noted, and the one a stencil is cut from. Of the others nothing is passed on."""
+    short, exchanges, kept = Short(512), Exchanges(), Kept()
+    long = spans(kept)
+    for number in range(1, 101):
+        exchange, time = number.to_bytes(8, "little"), number * 100
+        head = f"GET /work?id={number} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+        ours, theirs = (80, 4000 + number) if side is Side.SERVER else (4000 + number, 80)
+        made = (0, 0, 0, 0) if side is Side.SERVER else (time + 3, time + 4, time + 1, time + 2)
+        connection = ConnectionInfo(side, "10.0.0.9", theirs, "127.0.0.1", ours, *made)
+        payloads: list[tuple[Kind, bytes, Payload]] = [
+            (Kind.CONNECTION, NO_EXCHANGE, connection),
+            (Kind.REQUEST_HEAD, exchange, RequestHead(side, bytes(15) + b"\1", NO_EXCHANGE, False, 1, time, "", head)),
+            (Kind.RESPONSE_HEAD, exchange, ResponseHead(side, ANSWERS[0])),
+            (Kind.MESSAGE_END, exchange, MessageEnd(side, True, 5)),
+            (Kind.CONNECTION_CLOSED, NO_EXCHANGE, Empty()),
+        ]
+        records = [Record(kind, time + 9, 7, 7, number, which, payload) for kind, which, payload in payloads]
+        short.feed(records)
+        for record in records:
+            for each in exchanges.feed(record):
+                long.emit(each)
+    assert short.short == 98
+    assert short.told == 2 * len(records)
+    assert short.finish(20000) == encoded(kept)
 
 
 def test_what_is_held_is_told_and_released() -> None:

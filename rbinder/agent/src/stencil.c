@@ -4,7 +4,8 @@
 #include "stencil_parts.h"
 
 #define EXPORTED __attribute__((visibility("default")))
-#define SPARE (HELD_REQUEST + HELD_RESPONSE + 2 * MAX_RECORD) /* bytes that one record may make the passed ones grow by */
+/* Bytes that one record may make the passed ones grow by. */
+#define SPARE (HELD_REQUEST + HELD_RESPONSE + 2 * HELD_CONNECTION + 2 * MAX_RECORD)
 
 /* -- tables */
 
@@ -24,21 +25,6 @@ static struct link *link_of(struct stencils *all, u64 connection) {
         if (set[way].connection == connection)
             return &set[way];
     return NULL;
-}
-
-/* A new one, instead of one that nothing is open on. NULL: there is none. */
-static struct link *link_add(struct stencils *all, u64 connection) {
-    struct link *set = link_set(all, connection), *place = NULL;
-    for (u32 way = 0; way < WAYS; way++)
-        if (!set[way].connection)
-            place = &set[way];
-    for (u32 way = 0; way < WAYS && !place; way++)
-        if (!set[way].held && !set[way].open)
-            place = &set[(way + all->turn++) % WAYS];
-    if (!place || place->held || place->open)
-        return NULL;
-    *place = (struct link){.connection = connection};
-    return place;
 }
 
 static u32 *image_of(struct stencils *all, u32 pid) {
@@ -64,6 +50,31 @@ static void held_give(struct stencils *all, struct link *link) {
     link->held = 0;
 }
 
+static struct known *known_take(struct stencils *all) {
+    u32 index = all->known_free;
+    if (index)
+        all->known_free = all->known[index - 1].next;
+    else if (all->known_taken < KNOWN)
+        index = ++all->known_taken;
+    else
+        return NULL;
+    return &all->known[index - 1];
+}
+
+static struct known *known_of(struct stencils *all, const struct link *link) {
+    return link && link->known ? &all->known[link->known - 1] : NULL;
+}
+
+static void known_give(struct stencils *all, struct link *link) {
+    struct known *known = known_of(all, link);
+    if (!known)
+        return;
+    known->record.pid = 0;
+    known->next = all->known_free;
+    all->known_free = link->known;
+    link->known = 0;
+}
+
 /* -- passed on */
 
 static void pass(struct weave *weave, const void *data, u64 size) {
@@ -71,13 +82,48 @@ static void pass(struct weave *weave, const void *data, u64 size) {
     weave->passed_size += size;
 }
 
+/* What is passed on of a connection comes after what was told of it. Its making belongs to its first exchange: where that
+ * has been told already, it isn't told again. */
+static void tell(struct weave *weave, const struct link *link) {
+    struct known *known = known_of(weave->stencils, link);
+    if (!known || known->told)
+        return;
+    known->told = true;
+    u8 *place = weave->passed + weave->passed_size;
+    pass(weave, known->text, known->record.size);
+    struct connection_payload payload;
+    memcpy(&payload, place + sizeof(struct record), sizeof payload);
+    if (link->made)
+        payload.lookup_start = payload.lookup_end = payload.connect_start = payload.connect_end = 0;
+    memcpy(place + sizeof(struct record), &payload, sizeof payload);
+}
+
 static void pass_held(struct weave *weave, struct link *link) {
     struct held *held = &weave->stencils->held[link->held - 1];
+    tell(weave, link);
     pass(weave, held->request, held->request_size);
     pass(weave, held->response, held->response_size);
     memcpy(link->last, held->record.exchange, sizeof link->last);
     link->open++;
     held_give(weave->stencils, link);
+}
+
+/* A new one, instead of one that nothing is open on. NULL: there is none. */
+static struct link *link_add(struct weave *weave, u64 connection) {
+    struct stencils *all = weave->stencils;
+    struct link *set = link_set(all, connection), *place = NULL;
+    for (u32 way = 0; way < WAYS; way++)
+        if (!set[way].connection)
+            place = &set[way];
+    for (u32 way = 0; way < WAYS && !place; way++)
+        if (!set[way].held && !set[way].open)
+            place = &set[(way + all->turn++) % WAYS];
+    if (!place || place->held || place->open)
+        return NULL;
+    tell(weave, place);
+    known_give(all, place);
+    *place = (struct link){.connection = connection};
+    return place;
 }
 
 static bool has_room(const struct weave *weave, u64 size) {
@@ -92,6 +138,21 @@ EXPORTED bool stencils_hold(const struct weave *weave, u32 pid) {
     return false;
 }
 
+/* Nobody says any more that they are closed, but another process may have them too. */
+static bool forget_connections(struct weave *weave, u32 pid) {
+    struct stencils *all = weave->stencils;
+    for (u32 index = 0; index < all->known_taken; index++) {
+        if (all->known[index].record.pid != pid)
+            continue;
+        if (!has_room(weave, SPARE))
+            return false;
+        struct link *link = link_of(all, all->known[index].record.connection);
+        tell(weave, link);
+        known_give(all, link);
+    }
+    return true;
+}
+
 static bool release(struct weave *weave, u32 pid) {
     struct stencils *all = weave->stencils;
     for (u32 index = 0; index < all->taken; index++) {
@@ -102,9 +163,10 @@ static bool release(struct weave *weave, u32 pid) {
             return false;
         pass_held(weave, link_of(all, held->record.connection));
     }
-    if (pid)
-        ++*image_of(all, pid);
-    return true;
+    if (!pid)
+        return true;
+    ++*image_of(all, pid);
+    return forget_connections(weave, pid);
 }
 
 EXPORTED bool stencils_release(struct weave *weave, u32 pid) {
@@ -165,23 +227,54 @@ static u64 hash_of(u64 seed, struct bytes text) {
     return mixed(seed ^ word);
 }
 
-static struct key key_of(struct stencils *all, const struct held *held, const struct request_view *view) {
+static struct connection_payload payload_of(const struct known *known) {
+    struct connection_payload payload;
+    memcpy(&payload, known->text + sizeof(struct record), sizeof payload);
+    return payload;
+}
+
+/* Addresses, and behind the ports all that isn't a time. */
+static struct bytes addresses(const struct known *known) {
+    u32 from = sizeof(struct record) + offsetof(struct connection_payload, error);
+    return (struct bytes){known->text + from, known->record.size - from};
+}
+
+/* `payload`: of its connection, if that is known. */
+static struct place place_of(const struct held *held, const struct connection_payload *payload, u8 side) {
+    if (!payload)
+        return (struct place){.connection = held->record.connection};
+    if (side == SERVER)
+        return (struct place){.port = payload->local_port, .from = payload->peer_port != 0};
+    struct place place = {.port = payload->peer_port};
+    for (u32 moment = 0; moment < MOMENTS && held->first; moment++)
+        place.moments |= (u8)((moment_of(payload, moment) != 0) << moment);
+    return place;
+}
+
+static struct key key_of(struct stencils *all, const struct held *held, const struct request_view *view, const struct known *known,
+                         const struct connection_payload *payload) {
     struct key key = {
-        .connection = held->record.connection,
+        .place = place_of(held, payload, view->payload.side),
         .pid = held->record.pid,
         .image = *image_of(all, held->record.pid),
         .side = view->payload.side,
         .asks = view->query.size != 0,
-        .parts = {view->method, view->rest, response_head(held)},
+        .parts = {view->method, view->rest, response_head(held), known ? addresses(known) : (struct bytes){held->request, 0}},
     };
-    key.hash = mixed(key.connection ^ ((u64)key.pid << 32 | key.image)) ^ (u64)key.side << 1 ^ key.asks;
+    key.hash = mixed(key.place.connection ^ ((u64)key.pid << 32 | key.image)) ^ (u64)key.side << 1 ^ key.asks;
+    key.hash ^= mixed((u64)key.place.port << 16 | (u64)key.place.moments << 1 | key.place.from);
     for (u32 part = 0; part < COUNT(key.parts); part++)
         key.hash = hash_of(key.hash, key.parts[part]);
     return key;
 }
 
+static bool same_place(const struct place *one, const struct place *other) {
+    return one->connection == other->connection && one->port == other->port && one->moments == other->moments &&
+           one->from == other->from;
+}
+
 static bool fits(const struct stencil *stencil, const struct key *key) {
-    if (stencil->hash != key->hash || stencil->connection != key->connection || stencil->pid != key->pid ||
+    if (stencil->hash != key->hash || !same_place(&stencil->place, &key->place) || stencil->pid != key->pid ||
         stencil->image != key->image || stencil->side != key->side || stencil->asks != key->asks)
         return false;
     const u8 *text = stencil->heads;
@@ -214,7 +307,7 @@ static void want(struct stencils *all, const struct held *held, const struct key
     all->wants = true;
     memcpy(wanted->exchange, held->record.exchange, sizeof wanted->exchange);
     struct stencil *stencil = &wanted->stencil;
-    *stencil = (struct stencil){.hash = key->hash, .connection = key->connection, .pid = key->pid, .image = key->image,
+    *stencil = (struct stencil){.hash = key->hash, .place = key->place, .pid = key->pid, .image = key->image,
                                 .side = key->side, .asks = key->asks};
     u8 *text = stencil->heads;
     for (u32 part = 0; part < COUNT(key->parts); part++) {
@@ -237,8 +330,11 @@ static struct wanted *wanted_of(const struct stencils *all, const u8 *exchange) 
     return NULL;
 }
 
-EXPORTED bool stencils_want(const struct weave *weave, const u8 *exchange) {
-    return wanted_of(weave->stencils, exchange) != NULL;
+EXPORTED u32 stencils_want(const struct weave *weave, const u8 *exchange) {
+    const struct wanted *wanted = wanted_of(weave->stencils, exchange);
+    if (!wanted)
+        return UNWANTED;
+    return wanted->stencil.place.connection ? WANTED_HERE : WANTED_ANYWHERE;
 }
 
 EXPORTED void stencils_fill(struct weave *weave, const u8 *exchange, u32 group, const u8 *text, u64 size) {
@@ -261,16 +357,23 @@ EXPORTED void stencils_fill(struct weave *weave, const u8 *exchange, u32 group, 
 
 /* -- the records */
 
+static bool fits_connection(struct stencils *all, const struct link *link, const struct request_view *seen) {
+    const struct known *known = known_of(all, link);
+    return !known || payload_of(known).side == seen->payload.side;
+}
+
 static void requested(struct weave *weave, const struct record *record, const u8 *data) {
     struct stencils *all = weave->stencils;
     struct link *link = link_of(all, record->connection);
     if (link && link->held)
         pass_held(weave, link);
     struct request_view seen;
-    bool ours = link && link->used && !link->open && record->size <= HELD_REQUEST && record->pid &&
-                is_number(record->exchange) && view(data, record->size, &seen);
+    bool ours = link && (link->used || link->known) && !link->open && record->size <= HELD_REQUEST && record->pid &&
+                is_number(record->exchange) && view(data, record->size, &seen) && fits_connection(all, link, &seen);
     struct held *held = ours ? held_take(all) : NULL;
     if (held) {
+        held->first = !link->used;
+        link->used = true;
         held->record = *record;
         held->request_size = record->size;
         held->response_size = 0;
@@ -279,8 +382,9 @@ static void requested(struct weave *weave, const struct record *record, const u8
         return;
     }
     if (!link && record->connection)
-        link = link_add(all, record->connection);
+        link = link_add(weave, record->connection);
     if (link) {
+        tell(weave, link);
         link->used = true;
         link->open++;
         memcpy(link->last, record->exchange, sizeof link->last);
@@ -333,11 +437,17 @@ static void ended(struct weave *weave, const struct record *record, const u8 *da
         return;
     }
     struct request_view seen;
-    if (held && held->response_size && view(held->request, held->request_size, &seen)) {
-        struct key key = key_of(all, held, &seen);
+    const struct known *known = known_of(all, link);
+    bool describable = held && held->response_size && (known || !held->first); /* else something was told of it, and is gone */
+    if (describable && view(held->request, held->request_size, &seen)) {
+        struct connection_payload told = {0};
+        if (known)
+            told = payload_of(known);
+        struct key key = key_of(all, held, &seen, known, known ? &told : NULL);
         const struct stencil *stencil = find(all, &key);
         if (stencil) {
-            span_append(weave, stencil, &held->record, &seen, record->time);
+            span_append(weave, stencil, held, &seen, &told, record->time);
+            link->made = true;
             held_give(all, link);
             return;
         }
@@ -355,13 +465,46 @@ static void failed(struct weave *weave, const struct record *record, const u8 *d
     over(weave, link, record, data);
 }
 
+/* Of a connection of which nothing was told nobody need know that it is closed. */
 static void closed(struct weave *weave, const struct record *record, const u8 *data) {
     struct link *link = link_of(weave->stencils, record->connection);
     if (link && link->held)
         pass_held(weave, link);
+    const struct known *known = known_of(weave->stencils, link);
+    if (!known || known->told)
+        pass(weave, data, record->size);
+    if (!link)
+        return;
+    known_give(weave->stencils, link);
+    *link = (struct link){0};
+}
+
+static bool is_connection(const struct record *record) {
+    u32 fixed = sizeof *record + sizeof(struct connection_payload);
+    return record->pid && record->connection && record->size >= fixed && record->size <= HELD_CONNECTION &&
+           !is_number(record->exchange);
+}
+
+/* Anew, or for an exchange that is open already. */
+static void connected(struct weave *weave, const struct record *record, const u8 *data) {
+    struct stencils *all = weave->stencils;
+    struct link *link = link_of(all, record->connection);
+    bool open = link && (link->open || link->held);
+    if (link && link->held)
+        pass_held(weave, link);
+    known_give(all, link);
     if (link)
         *link = (struct link){0};
-    pass(weave, data, record->size);
+    link = open || !is_connection(record) ? NULL : link_add(weave, record->connection);
+    struct known *known = link ? known_take(all) : NULL;
+    if (!known) {
+        pass(weave, data, record->size);
+        return;
+    }
+    known->record = *record;
+    known->told = false;
+    memcpy(known->text, data, record->size);
+    link->known = (u32)(known - all->known) + 1;
 }
 
 /* False: there is no room for what it would make be passed on. */
@@ -379,7 +522,9 @@ static bool take(struct weave *weave, const struct record *record, const u8 *dat
     case EXCHANGE_FAILED:
         failed(weave, record, data);
         return true;
-    case CONNECTION: /* for an exchange that is open already, or anew */
+    case CONNECTION:
+        connected(weave, record, data);
+        return true;
     case CONNECTION_CLOSED:
         closed(weave, record, data);
         return true;
@@ -388,6 +533,7 @@ static bool take(struct weave *weave, const struct record *record, const u8 *dat
             return false;
         /* fall through */
     default:
+        tell(weave, link_of(weave->stencils, record->connection));
         pass(weave, data, record->size);
         return true;
     }

@@ -5,10 +5,11 @@
  *                       │  └──────────────── stencils_fill: what its span looks like ───────┘
  *                       └──▶ spans, encoded
  *
- * A stencil is an encoded span with holes for ids, times and the target. It is cut from a span that Python made, and fits
- * exchanges with the same heads (but for the target) on the same connection. What isn't ordinary, and whatever comes first,
- * is passed on: one request at a time on a connection that has had one before, ended by its response. Nothing in a record
- * is trusted.
+ * A stencil is an encoded span with holes for ids, times, the target and the client's port. It is cut from a span that Python
+ * made, and fits exchanges with the same heads (but for the target) on connections that differ in nothing a span tells. What
+ * is told of a connection is held too, until something on it is passed on. Where it isn't known (it came before us, or there
+ * is no room), a stencil fits one connection, from its second exchange on. What isn't ordinary is passed on: ordinary is one
+ * request at a time, ended by its response. Nothing in a record is trusted.
  */
 #ifndef RBINDER_STENCIL_H
 #define RBINDER_STENCIL_H
@@ -18,10 +19,12 @@
 #define HELD 4096u               /* exchanges that are open here, at most */
 #define HELD_REQUEST 1024u       /* bytes of a REQUEST_HEAD record that is held, at most */
 #define HELD_RESPONSE 512u       /* the same of a RESPONSE_HEAD */
-#define LINKS 16384u             /* connections that are known, at most */
+#define HELD_CONNECTION 320u     /* of a CONNECTION */
+#define LINKS 16384u             /* connections that are looked after, at most */
+#define KNOWN 4096u              /* connections of which the record is here, at most */
 #define STENCILS 4096u           /* kept, at most */
 #define STENCIL_TEXT 1408u       /* bytes of a stencil */
-#define STENCIL_KEY (HELD_REQUEST + HELD_RESPONSE) /* bytes of heads that it is found by */
+#define STENCIL_KEY (HELD_REQUEST + HELD_RESPONSE + HELD_CONNECTION) /* bytes of heads and addresses that it is found by */
 #define WANTED 512u              /* exchanges whose span is wanted for a stencil, at a time */
 #define GROUPS 32u               /* resources in one feed */
 #define SEGMENTS 256u
@@ -33,7 +36,10 @@ enum piece {
     PIECE_PATH = 1,    /* an attribute whose key field is given: the target up to '?' */
     PIECE_QUERY = 2,   /* the target behind it */
     PIECE_TARGET = 3,  /* all of it; a second u16 size and bytes precede it in the text */
+    PIECE_PORT = 4,    /* an attribute whose key field is given: the client's */
+    PIECE_EVENT = 5,   /* and those behind it: an event whose name field is given, at the connection's time enum moment */
 };
+enum moment { LOOKUP_START, LOOKUP_END, CONNECT_START, CONNECT_END, MOMENTS };
 
 /* Spans of one resource, back to back, each with its field tag and size. */
 struct segment {
@@ -61,8 +67,9 @@ u64 stencils_feed(struct weave *weave, const u8 *data, u64 size);
 bool stencils_release(struct weave *weave, u32 pid);
 /* Whether anything of a process is held. */
 bool stencils_hold(const struct weave *weave, u32 pid);
-/* Whether the span of an exchange that was passed on is to be made a stencil. */
-bool stencils_want(const struct weave *weave, const u8 *exchange);
+/* Whether the span of an exchange that was passed on is to be made a stencil: one with holes for what is its connection's. */
+enum want { UNWANTED, WANTED_HERE, WANTED_ANYWHERE };
+u32 stencils_want(const struct weave *weave, const u8 *exchange);
 void stencils_fill(struct weave *weave, const u8 *exchange, u32 group, const u8 *text, u64 size);
 
 #endif

@@ -10,17 +10,28 @@
 struct held {
     struct record record; /* its request's; pid 0: free */
     u32 next;             /* free: index of the next one plus 1 */
+    bool first;           /* on its connection */
     u32 request_size, response_size;
     u8 request[HELD_REQUEST], response[HELD_RESPONSE];
+};
+
+/* What was told of a connection. */
+struct known {
+    struct record record; /* pid 0: free */
+    u32 next;             /* free: index of the next one plus 1 */
+    bool told;            /* it was passed on */
+    u8 text[HELD_CONNECTION];
 };
 
 /* A connection. `last`: of those exchanges on it that were passed on. */
 struct link {
     u64 connection; /* 0: free */
     u32 held;       /* index plus 1 of the one that is held; 0: none */
+    u32 known;      /* index plus 1 of what was told of it; 0: it isn't here */
     u32 open;       /* exchanges that were passed on and have not ended */
     u8 last[8];
-    bool used;      /* it has had an exchange, which was passed on */
+    bool used;      /* it has had an exchange */
+    bool made;      /* one of which the span was made here */
 };
 
 struct request_view {
@@ -28,20 +39,32 @@ struct request_view {
     struct bytes method, target, path, query, rest; /* of the head */
 };
 
+#define PARTS 4u /* of what a stencil is found by: method, the request's rest, the response, the connection's addresses */
+
+/* Where it fits: on one connection, or (connection 0) on each with these properties and the same addresses. */
+struct place {
+    u64 connection;
+    u32 port;   /* the one that isn't a client's */
+    u8 moments; /* of which it has events; bits by enum moment */
+    bool from;  /* it tells a client's port */
+};
+
 struct key {
-    u64 hash, connection;
+    u64 hash;
+    struct place place;
     u32 pid, image;
     u8 side;
     bool asks;
-    struct bytes parts[3];
+    struct bytes parts[PARTS];
 };
 
 struct stencil {
-    u64 hash, connection;
+    u64 hash;
+    struct place place;
     u32 pid, image;
     u32 group;
     u32 size; /* of text; 0: free */
-    u16 sizes[3];
+    u16 sizes[PARTS];
     u8 side;
     bool asks; /* the target has a query */
     u8 heads[STENCIL_KEY];
@@ -54,7 +77,7 @@ struct wanted {
 };
 
 struct stencils {
-    u32 taken, free, turn, next_wanted;
+    u32 taken, free, known_taken, known_free, turn, next_wanted;
     bool wants;       /* one, since this feed began */
     u32 images[1024]; /* by pid: changes with each image */
     u64 seen[4096];   /* hashes of what had no stencil */
@@ -64,13 +87,16 @@ struct stencils {
     struct link links[LINKS];
     struct stencil stencils[STENCILS];
     struct held held[HELD];
+    struct known known[KNOWN];
 };
 
+u64 moment_of(const struct connection_payload *told, u32 moment);
 bool stencil_is_sound(const u8 *text, u64 size);
 void spans_begin(struct weave *weave);
 bool spans_have_room(const struct weave *weave);
-void span_append(struct weave *weave, const struct stencil *stencil, const struct record *record, const struct request_view *view,
-                 u64 ended);
+/* `told`: of its connection, where the stencil fits others too. */
+void span_append(struct weave *weave, const struct stencil *stencil, const struct held *held, const struct request_view *view,
+                 const struct connection_payload *told, u64 ended);
 /* Puts them in segments. */
 void spans_gather(struct weave *weave);
 

@@ -2,8 +2,9 @@
  * a resource each. */
 #include "stencil_parts.h"
 
-#define LONGEST_SPAN (STENCIL_TEXT + 2 * HELD_REQUEST + 512u) /* bytes: each hole takes the target at most, and there are two */
-#define MOST_HOLES 2u
+#define LONGEST_SPAN (STENCIL_TEXT + 2 * HELD_REQUEST + 768u) /* bytes: a text's hole takes the target at most, others 32 */
+#define MOST_TEXTS 2u
+#define MOST_OTHERS 6u
 
 /* In the first half of `spans`, as they come: this, then its bytes. The other half is the segments'. */
 struct stored {
@@ -40,7 +41,7 @@ static bool read_piece(struct text *text, struct hole *hole) {
         return false;
     hole->kind = *text->at++;
     hole->second = (struct bytes){text->at, 0};
-    return hole->kind <= PIECE_TARGET && read_bytes(text, &hole->first) &&
+    return hole->kind < PIECE_EVENT + MOMENTS && read_bytes(text, &hole->first) &&
            (hole->kind != PIECE_TARGET || read_bytes(text, &hole->second));
 }
 
@@ -48,15 +49,16 @@ bool stencil_is_sound(const u8 *from, u64 size) {
     struct text text = {from, from + size};
     struct bytes first;
     struct hole hole;
-    u32 holes = 0;
+    u32 texts = 0, others = 0;
     if (size > STENCIL_TEXT || !read_bytes(&text, &first))
         return false;
     while (text.at < text.end) {
         if (!read_piece(&text, &hole))
             return false;
-        holes += hole.kind != PIECE_LITERAL;
+        texts += hole.kind != PIECE_LITERAL && hole.kind <= PIECE_TARGET;
+        others += hole.kind > PIECE_TARGET;
     }
-    return holes <= MOST_HOLES;
+    return texts <= MOST_TEXTS && others <= MOST_OTHERS;
 }
 
 /* -- protobuf */
@@ -96,6 +98,25 @@ static u8 *put_attribute(u8 *out, struct bytes key, struct bytes before, struct 
     return put_bytes(put_bytes(out, before), text);
 }
 
+/* The same with int_value (field 3). */
+static u8 *put_number(u8 *out, struct bytes key, u32 number) {
+    u32 value = 1 + varint_size(number);
+    *out++ = 0x4a;
+    out = put_varint(out, key.size + 1 + varint_size(value) + value);
+    out = put_bytes(out, key);
+    *out++ = 0x12;
+    out = put_varint(out, value);
+    *out++ = 0x18;
+    return put_varint(out, number);
+}
+
+/* Event, field 11 of Span: its time (field 1), and the name's field as given. */
+static u8 *put_event(u8 *out, struct bytes name, u64 time) {
+    *out++ = 0x5a;
+    out = put_varint(out, 1 + (u32)sizeof time + name.size);
+    return put_bytes(put_time(out, 0x09, time), name);
+}
+
 static u8 *put_ids(u8 *out, const struct record *record, const struct request_payload *payload) {
     static const u8 none[8];
     memcpy(out, "\x0a\x10", 2);
@@ -119,25 +140,49 @@ static u8 *put_flags(u8 *out, const struct request_payload *payload) {
     return out + 6;
 }
 
-static u8 *put_span(u8 *out, const struct stencil *stencil, const struct record *record, const struct request_view *view, u64 start,
-                    u64 end) {
+u64 moment_of(const struct connection_payload *told, u32 moment) {
+    const u64 moments[MOMENTS] = {told->lookup_start, told->lookup_end, told->connect_start, told->connect_end};
+    return moments[moment];
+}
+
+/* What fills it. */
+struct filling {
+    const struct held *held;
+    const struct request_view *view;
+    const struct connection_payload *told;
+    u64 start, end, epoch; /* epoch: of the moments' zero */
+};
+
+static u8 *put_hole(u8 *out, const struct hole *hole, const struct filling *with) {
+    const struct request_view *view = with->view;
+    switch (hole->kind) {
+    case PIECE_LITERAL:
+        return put_bytes(out, hole->first);
+    case PIECE_PATH:
+        return put_attribute(out, hole->first, hole->second, view->path);
+    case PIECE_QUERY:
+        return put_attribute(out, hole->first, hole->second, view->query);
+    case PIECE_TARGET:
+        return put_attribute(out, hole->first, hole->second, view->target);
+    case PIECE_PORT:
+        return put_number(out, hole->first, with->told->peer_port);
+    default:
+        return put_event(out, hole->first, moment_of(with->told, hole->kind - PIECE_EVENT) + with->epoch);
+    }
+}
+
+static u8 *put_span(u8 *out, const struct stencil *stencil, const struct filling *with) {
     struct text text = {stencil->text, stencil->text + stencil->size};
     struct bytes first = {0};
     struct hole hole;
-    out = put_ids(out, record, &view->payload);
+    out = put_ids(out, &with->held->record, &with->view->payload);
     read_bytes(&text, &first);
     out = put_bytes(out, first);
-    out = put_time(out, 0x39, start);
-    out = put_time(out, 0x41, end);
-    while (read_piece(&text, &hole)) {
-        if (hole.kind == PIECE_LITERAL)
-            out = put_bytes(out, hole.first);
-        else if (hole.kind == PIECE_PATH)
-            out = put_attribute(out, hole.first, hole.second, view->path);
-        else
-            out = put_attribute(out, hole.first, hole.second, hole.kind == PIECE_QUERY ? view->query : view->target);
-    }
-    return put_flags(out, &view->payload);
+    out = put_time(out, 0x39, with->start);
+    out = put_time(out, 0x41, with->end);
+    while (read_piece(&text, &hole))
+        out = put_hole(out, &hole, with);
+    return put_flags(out, &with->view->payload);
 }
 
 /* -- one feed's */
@@ -164,14 +209,15 @@ static void count(struct stencils *all, u32 group) {
     all->groups[all->group_count++] = group;
 }
 
-void span_append(struct weave *weave, const struct stencil *stencil, const struct record *record, const struct request_view *view,
-                 u64 ended) {
+void span_append(struct weave *weave, const struct stencil *stencil, const struct held *held, const struct request_view *view,
+                 const struct connection_payload *told, u64 ended) {
     struct stencils *all = weave->stencils;
-    u64 began = view->payload.started ? view->payload.started : record->time, start = began + weave->epoch;
+    u64 began = view->payload.started ? view->payload.started : held->record.time, start = began + weave->epoch;
     u64 end = ended > began ? ended - began : 0;
     struct stored stored = {.group = stencil->group};
     u8 *place = weave->spans + all->written, *body = place + sizeof stored;
-    stored.size = (u32)(put_span(body, stencil, record, view, start, start + end) - body);
+    struct filling with = {held, view, told, start, start + end, weave->epoch};
+    stored.size = (u32)(put_span(body, stencil, &with) - body);
     memcpy(place, &stored, sizeof stored);
     all->written += sizeof stored + stored.size;
     all->made++;
