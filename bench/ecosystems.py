@@ -24,7 +24,8 @@ PYTHON_PACKAGES = (
     "uvicorn[standard]>=0.30",
     "httpx>=0.27",
 )
-NODE_PACKAGES = ("@opentelemetry/api@1", "@opentelemetry/auto-instrumentations-node@0")
+# The last one for Node 18 and 20, which distributions have: 0.82 needs 22.15.
+NODE_PACKAGES = ("@opentelemetry/api@1", "@opentelemetry/auto-instrumentations-node@~0.81.2")
 JAVA_AGENT = "io.opentelemetry.javaagent:opentelemetry-javaagent:2.20.1"
 LIMIT = 900  # seconds for an installation
 # What every OpenTelemetry SDK is told, so that it does what rbinder does: traces alone, as protobuf over HTTP.
