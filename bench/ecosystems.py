@@ -80,8 +80,14 @@ class Peers:
     def node(self) -> Peer:
         """The automatic instrumentations, required before the program."""
         need("npm")
-        install = ["npm", "install", "--silent", "--prefix", str(self.directory), *NODE_PACKAGES]
-        once(self.directory / "node.done", NODE_PACKAGES, lambda: run(install))
+
+        def install() -> None:
+            shutil.rmtree(self.directory / "node_modules", ignore_errors=True)
+            for name in ("package.json", "package-lock.json"):
+                (self.directory / name).unlink(missing_ok=True)
+            run(["npm", "install", "--loglevel=error", "--prefix", str(self.directory), *NODE_PACKAGES])
+
+        once(self.directory / "node.done", NODE_PACKAGES, install)
         register = "node_modules/@opentelemetry/auto-instrumentations-node/build/src/register.js"
         local = ("OTEL_NODE_RESOURCE_DETECTORS", "env,host,os,process")  # all, by default: those ask clouds
         return Peer(environment=(*TRACES_ALONE, local, ("NODE_OPTIONS", f"--require {self.directory / register}")))
