@@ -32,16 +32,24 @@ class Outcome:
     def name(self) -> str:
         """The same for the same measurement of the same rbinder."""
         ways = f"{self.requests} {self.connections} {'disconnect' if self.disconnect else 'stay'}"
-        return f"{self.row.name} / {self.engine} / {ways} / {revision()}"
+        return f"{self.row.name} / {self.engine} / {ways} / {revision(self.row.runtime == 'Java')}"
+
+
+# What comes after it was decided whose a call is: the ring's other end, and where spans go.
+_AFTERWARDS = ("exporters/", "agent/stencils.py", "agent/src/stencil", "agent/src/pump.c", "agent/src/reader.c")
+_OF_JAVA = "agent/jvm/"
 
 
 @cache
-def revision() -> str:
-    """Of all that rbinder consists of, as it lies here."""
+def revision(java: bool, root: Path = ROOT / "rbinder") -> str:
+    """Of all in rbinder that may decide whose a call is, as it lies here; with what is loaded into Java, or without."""
     found = hashlib.sha256()
-    for path in sorted((ROOT / "rbinder").rglob("*")):
+    for path in sorted(root.rglob("*")):
+        name = str(path.relative_to(root))
+        if name.startswith(_AFTERWARDS) or (name.startswith(_OF_JAVA) and not java):
+            continue
         if path.suffix in (".py", ".c", ".h", ".def", ".cjs", ".java") and path.is_file():
-            found.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+            found.update(name.encode() + b"\0" + path.read_bytes())
     return found.hexdigest()[:16]
 
 
