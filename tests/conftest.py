@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 from harness import Collector, Rbinder
+
+
+def pytest_configure() -> None:
+    """Under nohup programs would be born ignoring SIGHUP, as they may, and not as the tests expect; a handler ends with
+    execve(2)."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(scope="session", params=["ptrace", "agent"])

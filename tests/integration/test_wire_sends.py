@@ -10,6 +10,7 @@ import errno
 import os
 import platform
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -212,12 +213,21 @@ def waits_in_a_send(pid: int) -> bool:
 
 
 def descendants(pid: int) -> list[int]:
-    """A process and all below it."""
+    """A process and all below it. Those that end meanwhile, threads too, have none."""
     found = [pid]
     for each in found:
-        for task in Path(f"/proc/{each}/task").glob("*/children"):
-            found += [int(child) for child in task.read_text().split()]
+        for task in _entries(f"/proc/{each}/task"):
+            with suppress(OSError):
+                children = Path(f"/proc/{each}/task/{task}/children").read_text()
+                found += [int(child) for child in children.split()]
     return found
+
+
+def _entries(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
 
 
 def sender(session: Session) -> int:
