@@ -1,16 +1,18 @@
-/* A thing that the program may let go of, found by its identity; the queue tells when it has gone. The file's name comes before
- * those of what extends it: in that order classes are defined.
+/* A thing that the program may let go of, found by its identity. The file's name comes before those of what extends it: in that
+ * order classes are defined.
  */
 package java.util.concurrent;
 
-import java.lang.ref.ReferenceQueue;
 import java.lang.ref.WeakReference;
+import java.util.Collections;
+import java.util.Iterator;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 class RbinderIdentity extends WeakReference<Object> {
     private final int hash;
 
-    RbinderIdentity(Object object, ReferenceQueue<Object> gone) {
-        super(object, gone);
+    RbinderIdentity(Object object) {
+        super(object);
         hash = System.identityHashCode(object);
     }
 
@@ -27,8 +29,59 @@ class RbinderIdentity extends WeakReference<Object> {
         return mine != null && other instanceof RbinderIdentity && ((RbinderIdentity) other).get() == mine;
     }
 
+    /** Such things. What has gone is taken out, a few with each that is put in. A queue of references would tell, but it has a
+     * lock: a virtual thread that is woken to have it runs never, if all carriers wait for that lock under threads that are
+     * pinned (JDK 21). Nothing here parks. */
+    static final class Table<T extends RbinderIdentity> {
+        private static final int STEP = 8;
+        private static final int PAUSE = 4096; /* things put in from the beginning of a round to that of the next one */
+
+        private final ConcurrentHashMap<Object, T> things = new ConcurrentHashMap<>();
+        private final AtomicBoolean busy = new AtomicBoolean();
+        private Iterator<T> hand = Collections.emptyIterator();
+        private int since;
+
+        T get(Object object) {
+            return things.get(new Asked(object));
+        }
+
+        void remove(Object object) {
+            things.remove(new Asked(object));
+        }
+
+        /** In the place of what there is of the same object. */
+        void put(T thing) {
+            things.remove(thing);
+            things.put(thing, thing);
+            sweep();
+        }
+
+        /** Returns what there is of the same object then. */
+        T add(T thing) {
+            T found = things.putIfAbsent(thing, thing);
+            sweep();
+            return found == null ? thing : found;
+        }
+
+        private void sweep() {
+            if (!busy.compareAndSet(false, true))
+                return;
+            try {
+                if (++since >= PAUSE && !hand.hasNext()) {
+                    hand = things.values().iterator();
+                    since = 0;
+                }
+                for (int i = 0; i < STEP && hand.hasNext(); i++)
+                    if (hand.next().get() == null)
+                        hand.remove();
+            } finally {
+                busy.set(false);
+            }
+        }
+    }
+
     /** Asks for one, without a reference that the collector would have to look after. */
-    static final class Asked {
+    private static final class Asked {
         private final Object object;
 
         Asked(Object object) {

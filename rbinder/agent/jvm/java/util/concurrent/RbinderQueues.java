@@ -13,8 +13,6 @@
  */
 package java.util.concurrent;
 
-import java.lang.ref.Reference;
-import java.lang.ref.ReferenceQueue;
 import java.util.Iterator;
 import java.util.concurrent.RbinderTasks.State;
 import java.util.function.Function;
@@ -34,7 +32,7 @@ public final class RbinderQueues {
         volatile long task; /* for which it was put in first; UNKNOWN: for several */
 
         Item(Object object, long task) {
-            super(object, GONE);
+            super(object);
             this.task = task;
         }
     }
@@ -47,7 +45,7 @@ public final class RbinderQueues {
         volatile boolean kept; /* somebody took twice, and put nothing back */
 
         Queue(Object queue) {
-            super(queue, GONE);
+            super(queue);
         }
 
         /** Tools, and nothing else. */
@@ -86,9 +84,8 @@ public final class RbinderQueues {
         }
     }
 
-    private static final ReferenceQueue<Object> GONE = new ReferenceQueue<>();
-    private static final ConcurrentHashMap<Object, Item> ITEMS = new ConcurrentHashMap<>();
-    private static final ConcurrentHashMap<Object, Queue> QUEUES = new ConcurrentHashMap<>();
+    private static final RbinderIdentity.Table<Item> ITEMS = new RbinderIdentity.Table<>();
+    private static final RbinderIdentity.Table<Queue> QUEUES = new RbinderIdentity.Table<>();
 
     private RbinderQueues() {}
 
@@ -119,22 +116,9 @@ public final class RbinderQueues {
         return object instanceof Runnable || object instanceof Callable;
     }
 
-    private static void forgetGone() {
-        for (Reference<?> gone; (gone = GONE.poll()) != null; )
-            if (gone instanceof Item)
-                ITEMS.remove(gone);
-            else
-                QUEUES.remove(gone);
-    }
-
     private static Queue known(Object queue) {
-        Queue found = QUEUES.get(new RbinderIdentity.Asked(queue));
-        if (found != null)
-            return found;
-        forgetGone();
-        Queue made = new Queue(queue);
-        found = QUEUES.putIfAbsent(made, made);
-        return found == null ? made : found;
+        Queue found = QUEUES.get(queue);
+        return found != null ? found : QUEUES.add(new Queue(queue));
     }
 
     private static Taker taker(State state) {
@@ -157,7 +141,7 @@ public final class RbinderQueues {
                 taker.lastFrom.returned = taker.lastFrom.lends = true;
             taker.lastFrom = null;
         }
-        Queue known = QUEUES.get(new RbinderIdentity.Asked(queue));
+        Queue known = QUEUES.get(queue);
         if (known == null || !known.owned)
             tag(object, state);
     }
@@ -170,13 +154,11 @@ public final class RbinderQueues {
     }
 
     private static void tag(Object object, State state) {
-        Item item = ITEMS.get(new RbinderIdentity.Asked(object));
+        Item item = ITEMS.get(object);
         if (item == null) {
             if (state.task == NONE)
                 return;
-            forgetGone();
-            item = new Item(object, state.task);
-            ITEMS.put(item, item);
+            ITEMS.put(new Item(object, state.task));
         } else if (item.task != state.task && !isAgain(item, state)) {
             item.task = UNKNOWN;
         }
@@ -248,7 +230,7 @@ public final class RbinderQueues {
         State state = RbinderTasks.state();
         if (state.waits) /* a pool's own: it will say so itself */
             return;
-        Item item = ITEMS.get(new RbinderIdentity.Asked(object));
+        Item item = ITEMS.get(object);
         Queue known = known(queue);
         Taker taker = taker(state);
         boolean again = taker.lastFrom == known;
@@ -264,7 +246,7 @@ public final class RbinderQueues {
     public static void removed(Object object, Object queue) {
         if (!RbinderTasks.used)
             return;
-        Item item = isWork(object) ? ITEMS.get(new RbinderIdentity.Asked(object)) : null;
+        Item item = isWork(object) ? ITEMS.get(object) : null;
         State state = RbinderTasks.state();
         if (item == null || state.waits || object.getClass().getName().contains(POOLED)) {
             looks(queue, state);

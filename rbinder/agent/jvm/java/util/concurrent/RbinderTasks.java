@@ -7,8 +7,6 @@
  */
 package java.util.concurrent;
 
-import java.lang.ref.Reference;
-import java.lang.ref.ReferenceQueue;
 import jdk.internal.vm.annotation.Hidden;
 
 public final class RbinderTasks {
@@ -56,14 +54,13 @@ public final class RbinderTasks {
         volatile int times; /* it was queued, and hasn't run */
 
         Carried(Object object, long task, int times) {
-            super(object, GONE);
+            super(object);
             this.task = task;
             this.times = times;
         }
     }
 
-    private static final ReferenceQueue<Object> GONE = new ReferenceQueue<>();
-    private static final ConcurrentHashMap<Object, Carried> CARRIED = new ConcurrentHashMap<>();
+    private static final RbinderIdentity.Table<Carried> CARRIED = new RbinderIdentity.Table<>();
 
     /** Whether any request was ever read: until then there is nothing to carry. */
     static boolean used;
@@ -113,16 +110,12 @@ public final class RbinderTasks {
     // -- handing over
 
     private static Carried find(Object object) {
-        return carries ? CARRIED.get(new RbinderIdentity.Asked(object)) : null;
+        return carries ? CARRIED.get(object) : null;
     }
 
     private static void put(Object object, long task, int times) {
-        Carried carried = new Carried(object, task, times);
         carries = true;
-        CARRIED.remove(carried);
-        CARRIED.put(carried, carried);
-        for (Reference<?> gone; (gone = GONE.poll()) != null; )
-            CARRIED.remove(gone);
+        CARRIED.put(new Carried(object, task, times));
     }
 
     /** An object that stands for a piece of work is made, or queued, for what this thread works for: what nobody is known for
@@ -144,7 +137,7 @@ public final class RbinderTasks {
         if (task != NONE)
             put(object, task, 0);
         else if (carries)
-            CARRIED.remove(new RbinderIdentity.Asked(object));
+            CARRIED.remove(object);
     }
 
     /** An object is queued that may be queued again before it has run: then nobody knows which time is whose. */
@@ -181,7 +174,7 @@ public final class RbinderTasks {
         if (carried.times > 1)
             put(object, carried.task, carried.times - 1);
         else if (carried.times == 1)
-            CARRIED.remove(carried);
+            CARRIED.remove(object);
         return carried.task;
     }
 
