@@ -46,6 +46,7 @@ from rbinder.resources import Resources
 
 RANDOM_FLAG = 0x02  # W3C Trace Context level 2, section 3.2.2.5.2: the trace id's low 7 bytes are random
 DESCRIPTION_LIMIT = 2048  # exchanges whose description is kept
+MOMENTS = ("domainLookupStart", "domainLookupEnd", "connectStart", "connectEnd")  # events of a connection, in order
 PROCESS_LIMIT = 1024  # processes whose tracer is kept ready
 CLOCK_STEP = 1_000_000  # ns by which the wall clock must have moved before the offset to it is changed
 CLOCK_PERIOD = 10_000_000_000  # ns between looks at the wall clock
@@ -285,13 +286,8 @@ def _is_unlimited(limits: SpanLimits) -> bool:
 
 def connection_events(connection: ConnectionInfo) -> list[tuple[str, int]]:
     """Names and monotonic times of what was seen of the connection's making, in order."""
-    events = [
-        ("domainLookupStart", connection.lookup_start),
-        ("domainLookupEnd", connection.lookup_end),
-        ("connectStart", connection.connect_start),
-        ("connectEnd", connection.connect_end),
-    ]
-    return [(name, moment) for name, moment in events if moment]
+    moments = (connection.lookup_start, connection.lookup_end, connection.connect_start, connection.connect_end)
+    return [(name, moment) for name, moment in zip(MOMENTS, moments, strict=True) if moment]
 
 
 def known_methods(listed: str) -> frozenset[str]:

@@ -20,6 +20,7 @@ from rbinder.agent.ring import unchanged
 from rbinder.exchanges import Exchange, Process
 from rbinder.exporters.otlp_wire import EncodedSpans, Encoder, Unusual, field
 from rbinder.records import Decoder, Record, Side
+from rbinder.spans import MOMENTS
 
 SEGMENTS = 256
 PASSED_ROOM = 4 * MAX_RECORD  # bytes; what one record may make of it is half of that
@@ -27,7 +28,6 @@ SPANS_ROOM = 2 << 20
 LONGEST = 1408  # bytes of a stencil
 LITERAL, PATH, QUERY, TARGET, PORT, EVENT = range(6)
 UNWANTED, WANTED_HERE, WANTED_ANYWHERE = range(3)
-MOMENTS = ("domainLookupStart", "domainLookupEnd", "connectStart", "connectEnd")  # pieces from EVENT on
 _CLIENT_PORTS = (client_attributes.CLIENT_PORT, network_attributes.NETWORK_PEER_PORT)
 
 
@@ -197,11 +197,12 @@ def cut(exchange: Exchange, span: ReadableSpan, encoder: Encoder, *, anywhere: b
                 continue
             text += bytes((LITERAL,)) + _sized(literal) + holes[key]
             literal = b""
-        text += bytes((LITERAL,)) + _sized(literal)
         for event in span.events:
+            text += bytes((LITERAL,)) + _sized(literal)
             text += bytes((EVENT + MOMENTS.index(event.name),)) + _sized(field(0x12, event.name.encode()))
-        return text + bytes((LITERAL,)) + _sized(encoder.status(span))
-    except (Unusual, ValueError, UnicodeEncodeError, OverflowError):
+            literal = b""
+        return text + bytes((LITERAL,)) + _sized(literal + encoder.status(span))
+    except (Unusual, ValueError, OverflowError):
         return b""
 
 

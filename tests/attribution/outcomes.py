@@ -41,9 +41,9 @@ _OF_JAVA = "agent/jvm/"
 
 
 @cache
-def revision(java: bool, root: Path = ROOT / "rbinder") -> str:
+def revision(java: bool) -> str:
     """Of all in rbinder that may decide whose a call is, as it lies here; with what is loaded into Java, or without."""
-    found = hashlib.sha256()
+    found, root = hashlib.sha256(), ROOT / "rbinder"
     for path in sorted(root.rglob("*")):
         name = str(path.relative_to(root))
         if name.startswith(_AFTERWARDS) or (name.startswith(_OF_JAVA) and not java):

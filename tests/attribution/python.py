@@ -9,7 +9,6 @@ from harness import TARGETS
 
 from attribution.rows import FORGET, SHAPES, Row
 
-# The answer is often sent before the call is made: then the call belongs to nothing any more.
 _THREADS = (*SHAPES, "queue", "thread")
 _LOOPS = (*_THREADS, "aqueue")
 _FRONT = str(TARGETS / "shapes_python.py")

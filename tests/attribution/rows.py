@@ -23,6 +23,7 @@ SHAPES = ("once", "sleep", "io", "fan", "nested", "limited", "forget", "pool")
 LATE = "forget"  # whose calls may come after the answer: then unbound is right
 LEFT = "left"  # instead of its shape: a call for a client that has given up
 CUT = "cut"  # a call that is given up itself, under stress
+# The answer is often sent before the call is made: then the call belongs to nothing any more.
 FORGET = {LATE: "made after the answer, as may be"}
 UNAWAITED = (LATE, LEFT, CUT)
 CALLS = {"fan": 3, "nested": 2}  # for each request; else 1

@@ -99,10 +99,10 @@ class Conversation:
         return shell_status(self.process.returncode)
 
 
-def children(pid: int) -> list[int]:
-    """Of a process's first thread; none where it is gone."""
+def children(pid: int, thread: str = "") -> list[int]:
+    """Of a process's first thread, or another one; none where it is gone."""
     try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [int(child) for child in Path(f"/proc/{pid}/task/{thread or pid}/children").read_text().split()]
     except OSError:
         return []
 

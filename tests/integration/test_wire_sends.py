@@ -10,12 +10,12 @@ import errno
 import os
 import platform
 import signal
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from conformance.wire_cases import PLACE
 from harness import until
+from processes import children
 from replays import Play, Sent, Session, Step, Wire, run_both
 from wire_checks import OK, check
 
@@ -217,9 +217,7 @@ def descendants(pid: int) -> list[int]:
     found = [pid]
     for each in found:
         for task in _entries(f"/proc/{each}/task"):
-            with suppress(OSError):
-                children = Path(f"/proc/{each}/task/{task}/children").read_text()
-                found += [int(child) for child in children.split()]
+            found += children(each, task)
     return found
 
 

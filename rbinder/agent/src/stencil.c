@@ -31,34 +31,26 @@ static u32 *image_of(struct stencils *all, u32 pid) {
     return &all->images[pid % COUNT(all->images)];
 }
 
-static struct held *held_take(struct stencils *all) {
-    u32 index = all->free;
+/* An index plus 1; 0: all are taken. */
+static u32 pool_take(struct pool *pool) {
+    u32 index = pool->free;
     if (index)
-        all->free = all->held[index - 1].next;
-    else if (all->taken < HELD)
-        index = ++all->taken;
-    else
-        return NULL;
-    return &all->held[index - 1];
+        pool->free = pool->next[index - 1];
+    else if (pool->taken < HELD)
+        index = ++pool->taken;
+    return index;
+}
+
+static void pool_give(struct pool *pool, u32 index) {
+    pool->next[index - 1] = pool->free;
+    pool->free = index;
 }
 
 static void held_give(struct stencils *all, struct link *link) {
     struct held *held = &all->held[link->held - 1];
     held->record.pid = 0;
-    held->next = all->free;
-    all->free = link->held;
+    pool_give(&all->exchanges, link->held);
     link->held = 0;
-}
-
-static struct known *known_take(struct stencils *all) {
-    u32 index = all->known_free;
-    if (index)
-        all->known_free = all->known[index - 1].next;
-    else if (all->known_taken < KNOWN)
-        index = ++all->known_taken;
-    else
-        return NULL;
-    return &all->known[index - 1];
 }
 
 static struct known *known_of(struct stencils *all, const struct link *link) {
@@ -70,8 +62,7 @@ static void known_give(struct stencils *all, struct link *link) {
     if (!known)
         return;
     known->record.pid = 0;
-    known->next = all->known_free;
-    all->known_free = link->known;
+    pool_give(&all->connections, link->known);
     link->known = 0;
 }
 
@@ -91,10 +82,10 @@ static void tell(struct weave *weave, const struct link *link) {
     known->told = true;
     u8 *place = weave->passed + weave->passed_size;
     pass(weave, known->text, known->record.size);
-    struct connection_payload payload;
-    memcpy(&payload, place + sizeof(struct record), sizeof payload);
-    if (link->made)
-        payload.lookup_start = payload.lookup_end = payload.connect_start = payload.connect_end = 0;
+    if (!link->made)
+        return;
+    struct connection_payload payload = known->payload;
+    payload.lookup_start = payload.lookup_end = payload.connect_start = payload.connect_end = 0;
     memcpy(place + sizeof(struct record), &payload, sizeof payload);
 }
 
@@ -132,7 +123,7 @@ static bool has_room(const struct weave *weave, u64 size) {
 
 EXPORTED bool stencils_hold(const struct weave *weave, u32 pid) {
     const struct stencils *all = weave->stencils;
-    for (u32 index = 0; index < all->taken; index++)
+    for (u32 index = 0; index < all->exchanges.taken; index++)
         if (all->held[index].record.pid == pid && pid)
             return true;
     return false;
@@ -141,7 +132,7 @@ EXPORTED bool stencils_hold(const struct weave *weave, u32 pid) {
 /* Nobody says any more that they are closed, but another process may have them too. */
 static bool forget_connections(struct weave *weave, u32 pid) {
     struct stencils *all = weave->stencils;
-    for (u32 index = 0; index < all->known_taken; index++) {
+    for (u32 index = 0; index < all->connections.taken; index++) {
         if (all->known[index].record.pid != pid)
             continue;
         if (!has_room(weave, SPARE))
@@ -155,7 +146,7 @@ static bool forget_connections(struct weave *weave, u32 pid) {
 
 static bool release(struct weave *weave, u32 pid) {
     struct stencils *all = weave->stencils;
-    for (u32 index = 0; index < all->taken; index++) {
+    for (u32 index = 0; index < all->exchanges.taken; index++) {
         const struct held *held = &all->held[index];
         if (!held->record.pid || (pid && held->record.pid != pid))
             continue;
@@ -227,22 +218,16 @@ static u64 hash_of(u64 seed, struct bytes text) {
     return mixed(seed ^ word);
 }
 
-static struct connection_payload payload_of(const struct known *known) {
-    struct connection_payload payload;
-    memcpy(&payload, known->text + sizeof(struct record), sizeof payload);
-    return payload;
-}
-
 /* Addresses, and behind the ports all that isn't a time. */
 static struct bytes addresses(const struct known *known) {
     u32 from = sizeof(struct record) + offsetof(struct connection_payload, error);
     return (struct bytes){known->text + from, known->record.size - from};
 }
 
-/* `payload`: of its connection, if that is known. */
-static struct place place_of(const struct held *held, const struct connection_payload *payload, u8 side) {
-    if (!payload)
+static struct place place_of(const struct held *held, const struct known *known, u8 side) {
+    if (!known)
         return (struct place){.connection = held->record.connection};
+    const struct connection_payload *payload = &known->payload;
     if (side == SERVER)
         return (struct place){.port = payload->local_port, .from = payload->peer_port != 0};
     struct place place = {.port = payload->peer_port};
@@ -251,10 +236,10 @@ static struct place place_of(const struct held *held, const struct connection_pa
     return place;
 }
 
-static struct key key_of(struct stencils *all, const struct held *held, const struct request_view *view, const struct known *known,
-                         const struct connection_payload *payload) {
+/* `known`: its connection, if that is. */
+static struct key key_of(struct stencils *all, const struct held *held, const struct request_view *view, const struct known *known) {
     struct key key = {
-        .place = place_of(held, payload, view->payload.side),
+        .place = place_of(held, known, view->payload.side),
         .pid = held->record.pid,
         .image = *image_of(all, held->record.pid),
         .side = view->payload.side,
@@ -359,7 +344,7 @@ EXPORTED void stencils_fill(struct weave *weave, const u8 *exchange, u32 group, 
 
 static bool fits_connection(struct stencils *all, const struct link *link, const struct request_view *seen) {
     const struct known *known = known_of(all, link);
-    return !known || payload_of(known).side == seen->payload.side;
+    return !known || known->payload.side == seen->payload.side;
 }
 
 static void requested(struct weave *weave, const struct record *record, const u8 *data) {
@@ -370,15 +355,16 @@ static void requested(struct weave *weave, const struct record *record, const u8
     struct request_view seen;
     bool ours = link && (link->used || link->known) && !link->open && record->size <= HELD_REQUEST && record->pid &&
                 is_number(record->exchange) && view(data, record->size, &seen) && fits_connection(all, link, &seen);
-    struct held *held = ours ? held_take(all) : NULL;
-    if (held) {
+    u32 index = ours ? pool_take(&all->exchanges) : 0;
+    if (index) {
+        struct held *held = &all->held[index - 1];
         held->first = !link->used;
         link->used = true;
         held->record = *record;
         held->request_size = record->size;
         held->response_size = 0;
         memcpy(held->request, data, record->size);
-        link->held = (u32)(held - all->held) + 1;
+        link->held = index;
         return;
     }
     if (!link && record->connection)
@@ -440,13 +426,11 @@ static void ended(struct weave *weave, const struct record *record, const u8 *da
     const struct known *known = known_of(all, link);
     bool describable = held && held->response_size && (known || !held->first); /* else something was told of it, and is gone */
     if (describable && view(held->request, held->request_size, &seen)) {
-        struct connection_payload told = {0};
-        if (known)
-            told = payload_of(known);
-        struct key key = key_of(all, held, &seen, known, known ? &told : NULL);
+        static const struct connection_payload nothing;
+        struct key key = key_of(all, held, &seen, known);
         const struct stencil *stencil = find(all, &key);
         if (stencil) {
-            span_append(weave, stencil, held, &seen, &told, record->time);
+            span_append(weave, stencil, held, &seen, known ? &known->payload : &nothing, record->time);
             link->made = true;
             held_give(all, link);
             return;
@@ -496,15 +480,17 @@ static void connected(struct weave *weave, const struct record *record, const u8
     if (link)
         *link = (struct link){0};
     link = open || !is_connection(record) ? NULL : link_add(weave, record->connection);
-    struct known *known = link ? known_take(all) : NULL;
-    if (!known) {
+    u32 index = link ? pool_take(&all->connections) : 0;
+    if (!index) {
         pass(weave, data, record->size);
         return;
     }
+    struct known *known = &all->known[index - 1];
     known->record = *record;
     known->told = false;
+    memcpy(&known->payload, data + sizeof *record, sizeof known->payload);
     memcpy(known->text, data, record->size);
-    link->known = (u32)(known - all->known) + 1;
+    link->known = index;
 }
 
 /* False: there is no room for what it would make be passed on. */

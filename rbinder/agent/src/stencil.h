@@ -16,12 +16,11 @@
 
 #include "contract.h"
 
-#define HELD 4096u               /* exchanges that are open here, at most */
+#define HELD 4096u               /* exchanges that are open here, at most, and connections of which the record is */
 #define HELD_REQUEST 1024u       /* bytes of a REQUEST_HEAD record that is held, at most */
 #define HELD_RESPONSE 512u       /* the same of a RESPONSE_HEAD */
 #define HELD_CONNECTION 320u     /* of a CONNECTION */
 #define LINKS 16384u             /* connections that are looked after, at most */
-#define KNOWN 4096u              /* connections of which the record is here, at most */
 #define STENCILS 4096u           /* kept, at most */
 #define STENCIL_TEXT 1408u       /* bytes of a stencil */
 #define STENCIL_KEY (HELD_REQUEST + HELD_RESPONSE + HELD_CONNECTION) /* bytes of heads and addresses that it is found by */

@@ -6,10 +6,16 @@
 
 #define WAYS 4u /* places that an entry may have */
 
+/* Indices; the last one that was given back is taken first. */
+struct pool {
+    u32 taken; /* so many at most, at any time */
+    u32 free;  /* the first that was given back, plus 1; 0: none */
+    u32 next[HELD];
+};
+
 /* An exchange that has not ended. */
 struct held {
     struct record record; /* its request's; pid 0: free */
-    u32 next;             /* free: index of the next one plus 1 */
     bool first;           /* on its connection */
     u32 request_size, response_size;
     u8 request[HELD_REQUEST], response[HELD_RESPONSE];
@@ -18,8 +24,8 @@ struct held {
 /* What was told of a connection. */
 struct known {
     struct record record; /* pid 0: free */
-    u32 next;             /* free: index of the next one plus 1 */
-    bool told;            /* it was passed on */
+    struct connection_payload payload;
+    bool told; /* it was passed on */
     u8 text[HELD_CONNECTION];
 };
 
@@ -77,7 +83,8 @@ struct wanted {
 };
 
 struct stencils {
-    u32 taken, free, known_taken, known_free, turn, next_wanted;
+    struct pool exchanges, connections; /* which of `held` and `known` are free */
+    u32 turn, next_wanted;
     bool wants;       /* one, since this feed began */
     u32 images[1024]; /* by pid: changes with each image */
     u64 seen[4096];   /* hashes of what had no stencil */
@@ -87,7 +94,7 @@ struct stencils {
     struct link links[LINKS];
     struct stencil stencils[STENCILS];
     struct held held[HELD];
-    struct known known[KNOWN];
+    struct known known[HELD];
 };
 
 u64 moment_of(const struct connection_payload *told, u32 moment);

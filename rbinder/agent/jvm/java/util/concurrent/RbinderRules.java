@@ -134,11 +134,9 @@ final class RbinderRules {
         "org/eclipse/jetty/client/transport/HttpSender send during 1",
         "org/eclipse/jetty/client/HttpExchange <init> note remember 0",
         "org/eclipse/jetty/client/HttpSender send during 1",
-
-        /* One that was answered before its sender came back from sending it sends the next one too, but not in send(). */
+        /* Jetty: where one was answered before its sender came back from sending it, that sends the next, but not in send(). */
         "org/eclipse/jetty/client/transport/internal/HttpSenderOverHTTP sendHeaders during 1",
         "org/eclipse/jetty/client/http/HttpSenderOverHTTP sendHeaders during 1",
-
         "okhttp3/internal/connection/RealCall$AsyncCall <init> note remember 0",
         "okhttp3/internal/connection/RealCall$AsyncCall run during 0",
         "okhttp3/RealCall$AsyncCall <init> note remember 0",
