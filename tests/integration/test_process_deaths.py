@@ -143,7 +143,8 @@ def test_a_disk_that_fills_up(rbinder: Rbinder, tmp_path: Path, url: str) -> Non
     """
     many = "i=0; while [ $i -lt 60 ]; do curl -s -o /dev/null $0; i=$((i + 1)); done; echo $i"
     traced = below(rbinder, "sh", "-c", many, url, options=("-x", "file", "-o", f"{disk}/spans"))
-    environment = rbinder.environment({"OTEL_BSP_SCHEDULE_DELAY": "1"})
+    # several lines fit, however late the first one is written
+    environment = rbinder.environment({"OTEL_BSP_SCHEDULE_DELAY": "1", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2"})
     done = run(["unshare", "--mount", "sh", "-c", script, "sh", *traced], environment)
     assert done.visible == (0, "60\n", "")
     assert "No space left" in done.remarks[-1]
