@@ -10,10 +10,11 @@ from harness import Collector, Rbinder
 
 
 def pytest_configure() -> None:
-    """Under nohup programs would be born ignoring SIGHUP, as they may, and not as the tests expect; a handler ends with
-    execve(2)."""
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: None)
+    """Under nohup, or with & in a script, programs would be born ignoring signals, as they may, and not as the tests
+    expect; a handler ends with execve(2)."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else lambda *_: None)
 
 
 @pytest.fixture(scope="session", params=["ptrace", "agent"])

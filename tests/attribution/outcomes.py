@@ -32,23 +32,33 @@ class Outcome:
     def name(self) -> str:
         """The same for the same measurement of the same rbinder."""
         ways = f"{self.requests} {self.connections} {'disconnect' if self.disconnect else 'stay'}"
-        return f"{self.row.name} / {self.engine} / {ways} / {revision(self.row.runtime == 'Java')}"
+        return f"{self.row.name} / {self.engine} / {ways} / {revision(self.engine, self.row.runtime)}"
 
 
-# What comes after it was decided whose a call is: the ring's other end, and where spans go.
-_AFTERWARDS = ("exporters/", "agent/stencils.py", "agent/src/stencil", "agent/src/pump.c", "agent/src/reader.c")
-_OF_JAVA = "agent/jvm/"
+# What comes after it was decided whose a call is: the ring's other end, what an exchange is called, and where spans go.
+_AFTERWARDS = (
+    *("exporters/", "agent/stencils.py", "agent/src/stencil", "agent/src/pump.c", "agent/src/reader.c"),
+    *("exchanges.py", "messages.py", "conventions.py", "spans.py", "urls.py", "resources.py"),
+)
+_OTHER_ENGINE = {"agent": ("ptrace/", "bpf/"), "ptrace": ("agent/",)}
+_ADAPTERS = {  # what works in processes of these runtimes alone
+    ("agent/jvm/", "agent/src/jvm"): ("Java",),
+    ("agent/node.cjs", "agent/src/node"): ("Node",),
+    ("agent/src/cpython",): ("Python",),
+    ("agent/src/ruby",): ("Ruby",),
+}
+_SOURCES = (".py", ".c", ".h", ".def", ".cjs", ".java")
 
 
 @cache
-def revision(java: bool) -> str:
-    """Of all in rbinder that may decide whose a call is, as it lies here; with what is loaded into Java, or without."""
+def revision(engine: str, runtime: str) -> str:
+    """Of all in rbinder that may decide whose a call is there, as it lies here."""
+    others = [name for names, runtimes in _ADAPTERS.items() if runtime not in runtimes for name in names]
+    left_out = (*_AFTERWARDS, *_OTHER_ENGINE[engine], *others)
     found, root = hashlib.sha256(), ROOT / "rbinder"
     for path in sorted(root.rglob("*")):
         name = str(path.relative_to(root))
-        if name.startswith(_AFTERWARDS) or (name.startswith(_OF_JAVA) and not java):
-            continue
-        if path.suffix in (".py", ".c", ".h", ".def", ".cjs", ".java") and path.is_file():
+        if path.suffix in _SOURCES and path.is_file() and not name.startswith(left_out):
             found.update(name.encode() + b"\0" + path.read_bytes())
     return found.hexdigest()[:16]
 
