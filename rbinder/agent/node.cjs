@@ -18,45 +18,66 @@
   } catch {
     return;
   }
-  const { begun, bind, open, told, wrap } = addon.exports;
+  const { begun, bind, numbered, open, sweep, told, wrap } = addon.exports;
   const { subscribe, unsubscribe } = require("node:diagnostics_channel");
   if (!wrap || !subscribe) return;
 
-  const { defineProperty, getOwnPropertyDescriptor } = Object;
+  const { defineProperty, getOwnPropertyDescriptor, getPrototypeOf, hasOwn } = Object;
   const openTelemetry = Symbol.for("opentelemetry.js.api.1"); // where @opentelemetry/api keeps what is registered
   let asyncHooks, plainAgents;
-  let storage; // knows the task that is running: a number of the agent's, or undefined
+  let storage; // knows the number of the request that is being served, or undefined
+
+  // -- requests have numbers, which count up and are never used again. Each has its place by its last bits (src/node.c: PLACES).
+
+  const PLACES = 1 << 16;
+  const LAST = PLACES - 1;
+  const SWEPT = 64; // places that are looked at together, for requests that are over (src/node.c)
+  const EARLIER = 256; // one that began so many requests ago is likely to be
+  const TRIES = 64;
+  let numbers, latest; // in its place the number of a request that may be open yet
+
+  // undefined: there is none, or no place for it.
+  function begin(descriptor) {
+    if ((latest + 1) % SWEPT === 0 && latest > EARLIER) sweep(latest + 1 - EARLIER);
+    for (let tries = 0; tries < TRIES; tries++) {
+      latest++;
+      const other = numbers[latest & LAST];
+      if (other === 0 || !open(other)) return begun(descriptor, latest) ? latest : undefined;
+    }
+    return undefined;
+  }
+
+  function isOpen(number) {
+    const place = number & LAST;
+    if (numbers[place] !== number) return false;
+    if (open(number)) return true;
+    numbers[place] = 0;
+    return false;
+  }
 
   // -- what runs for whom
 
   // Before Node 24 an AsyncLocalStorage leaves a frame of Node's own in stack traces, and a property in each resource. The
   // ids of what is asynchronous do without. They count up and are never used again, so each has its place by its last bits; one
-  // that has to give way while its request is open is kept apart. So are requests, by numbers. All of it is memory that stays:
-  // what lived as long as a request would outlive the collector's young generation, and be copied.
-  const PLACES = 1 << 16;
-  const LAST = PLACES - 1;
-  const EARLIER = 256; // requests
-  const TRIES = 64; // places of requests that are looked at, for one that is over
+  // that has to give way while its request is open is kept apart. All of it is memory that stays: what lived as long as a
+  // request would outlive the collector's young generation, and be copied.
   const FEW = 1 << 10;
   const MOST_OF_ONE = 1 << 12;
   const MOST_APART = 1 << 18; // beyond that it isn't known any more whose they are
 
   class Ids {
     #ids = new Float64Array(PLACES);
-    #owners = new Uint32Array(PLACES); // of an id: its request's number; 0: none
-    #numbers = new Uint32Array(PLACES); // of an open request: its number
-    #tasks = new BigUint64Array(PLACES);
+    #owners = new Float64Array(PLACES); // of an id: its request's number; 0: none
     #kept = new Uint16Array(PLACES); // of an open request: how many are apart
     #apart = new Map(); // of an id: its request's number
     #room = FEW; // so many apart, then those of requests that are over are looked for
-    #latest = 0;
     #hook;
 
     constructor() {
       const { executionAsyncId } = asyncHooks;
       const init = (id) => {
         const number = this.#owner(executionAsyncId());
-        if (number !== 0 && this.#numbers[number & LAST] === number) this.#own(id, number);
+        if (number !== 0 && numbers[number & LAST] === number) this.#own(id, number);
       };
       this.#hook = asyncHooks.createHook({ init }).enable();
     }
@@ -70,48 +91,21 @@
     #own(id, number) {
       const place = id & LAST;
       const former = this.#owners[place];
-      if (former !== 0 && this.#ids[place] !== id && this.#isOpen(former)) this.#keep(this.#ids[place], former);
+      if (former !== 0 && this.#ids[place] !== id && isOpen(former)) this.#keep(this.#ids[place], former);
       this.#ids[place] = id;
       this.#owners[place] = number;
     }
 
     getStore() {
       const number = this.#owner(asyncHooks.executionAsyncId());
-      const place = number & LAST;
-      return number !== 0 && this.#numbers[place] === number ? this.#tasks[place] : undefined;
+      return number !== 0 && numbers[number & LAST] === number ? number : undefined;
     }
 
-    enterWith(task) {
+    enterWith(number) {
       const id = asyncHooks.executionAsyncId();
       if (this.#apart.size > 0) this.#apart.delete(id);
-      const number = task === undefined ? 0 : this.#begin(task);
-      this.#own(id, number);
-    }
-
-    // One that began a while ago is likely to be over by now: its ids need not be kept when they give way.
-    #begin(task) {
-      this.#look((this.#latest - EARLIER) & LAST);
-      for (let tries = 0; tries < TRIES; tries++) {
-        this.#latest = (this.#latest + 1) >>> 0 || 1;
-        const place = this.#latest & LAST;
-        this.#look(place);
-        if (this.#numbers[place] !== 0) continue;
-        this.#numbers[place] = this.#latest;
-        this.#tasks[place] = task;
-        this.#kept[place] = 0;
-        return this.#latest;
-      }
-      return 0;
-    }
-
-    #look(place) {
-      if (this.#numbers[place] !== 0 && !open(this.#tasks[place])) this.#numbers[place] = 0;
-    }
-
-    #isOpen(number) {
-      const place = number & LAST;
-      if (this.#numbers[place] === number) this.#look(place);
-      return this.#numbers[place] === number;
+      if (number !== undefined) this.#kept[number & LAST] = 0;
+      this.#own(id, number ?? 0);
     }
 
     // Of one request's those that came first: a timer it waits for rather than the last of a million promises.
@@ -120,14 +114,14 @@
       this.#kept[number & LAST]++;
       this.#apart.set(id, number);
       if (this.#apart.size < this.#room) return;
-      for (const [other, whose] of this.#apart) if (!this.#isOpen(whose)) this.#apart.delete(other);
+      for (const [other, whose] of this.#apart) if (!isOpen(whose)) this.#apart.delete(other);
       this.#room = 2 * this.#apart.size + FEW;
       if (this.#room > MOST_APART) this.#apart.clear();
     }
 
     disable() {
       this.#hook.disable();
-      this.#numbers.fill(0);
+      numbers.fill(0);
       this.#apart.clear();
     }
   }
@@ -192,20 +186,26 @@
     if (storage) created(request, storage.getStore());
   }
 
-  const OWN = ["addRequest", "createConnection", "createSocket", "keepSocketAlive", "removeSocket", "reuseSocket"];
-
   // node:https is loaded by whom it serves alone: to load it costs each request over node:http a quarter of its time.
   function isPlainAgent(prototype) {
-    if (plainAgents.includes(prototype)) return true;
+    if (prototype === plainAgents[0] || prototype === plainAgents[1]) return true;
     if (plainAgents.length > 1 || !process.moduleLoadList.includes("NativeModule https")) return false;
     plainAgents.push(require("node:https").Agent.prototype);
-    return plainAgents.includes(prototype);
+    return prototype === plainAgents[1];
   }
 
+  // Asked twice for each request: reading by name is what costs least.
   function isPlain(agent) {
-    if (!isPlainAgent(Object.getPrototypeOf(agent))) return false;
-    for (const name of OWN) if (Object.hasOwn(agent, name)) return false;
-    return true;
+    const prototype = getPrototypeOf(agent);
+    return (
+      isPlainAgent(prototype) &&
+      agent.createConnection === prototype.createConnection &&
+      agent.createSocket === prototype.createSocket &&
+      agent.keepSocketAlive === prototype.keepSocketAlive &&
+      agent.removeSocket === prototype.removeSocket &&
+      agent.reuseSocket === prototype.reuseSocket &&
+      !hasOwn(agent, "addRequest")
+    );
   }
 
   // It has its connection, and its head is written at once.
@@ -228,7 +228,7 @@
       set(value) {
         defineProperty(this, name, { value, writable: true, enumerable: true, configurable: true });
       },
-      enumerable: Object.hasOwn(object, name) && Object.prototype.propertyIsEnumerable.call(object, name),
+      enumerable: hasOwn(object, name) && Object.prototype.propertyIsEnumerable.call(object, name),
       configurable: true,
     });
   }
@@ -279,8 +279,8 @@
   // The class above the abstract one, where its instances' dispatch() is.
   function dispatching(instance) {
     const found = [];
-    for (let object = instance; object && object !== Object.prototype; object = Object.getPrototypeOf(object))
-      if (Object.hasOwn(object, "dispatch")) found.push(object);
+    for (let object = instance; object && object !== Object.prototype; object = getPrototypeOf(object))
+      if (hasOwn(object, "dispatch")) found.push(object);
     return found.at(-2);
   }
 
@@ -326,6 +326,9 @@
     const { Agent, ClientRequest } = require("node:http");
     plainAgents = [Agent.prototype];
     const { Socket } = require("node:net");
+    numbers = new Float64Array(PLACES);
+    latest = 0;
+    numbered(numbers);
     storage = parseInt(process.versions.node) < 24 ? new Ids() : new asyncHooks.AsyncLocalStorage();
     plainWrites = Socket.prototype._writeGeneric;
     writes = before(firstWrite, Socket.prototype, "_writeGeneric");
@@ -334,7 +337,7 @@
     onReading(Agent.prototype, "addRequest", function () {
       return isPlain(this) ? addRequest : askedFirst;
     });
-    const outgoing = Object.getPrototypeOf(ClientRequest.prototype);
+    const outgoing = getPrototypeOf(ClientRequest.prototype);
     onReading(ClientRequest.prototype, "_flush", function () {
       try {
         assigned(this);
@@ -361,7 +364,7 @@
       return;
     }
     if (!storage) install();
-    storage.enterWith(begun(socket._handle?.fd ?? -1));
+    storage.enterWith(begin(socket._handle?.fd ?? -1));
   });
   subscribe("http.server.request.start", started);
 })();

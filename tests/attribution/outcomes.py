@@ -37,8 +37,8 @@ class Outcome:
 
 # What comes after it was decided whose a call is: the ring's other end, what an exchange is called, and where spans go.
 _AFTERWARDS = (
-    *("exporters/", "agent/stencils.py", "agent/src/stencil", "agent/src/pump.c", "agent/src/reader.c"),
-    *("exchanges.py", "messages.py", "conventions.py", "spans.py", "urls.py", "resources.py"),
+    *("agent/src/ring.", "agent/src/pump.c", "agent/src/reader.c", "agent/src/stencil", "agent/stencils.py"),
+    *("exchanges.py", "messages.py", "conventions.py", "spans.py", "urls.py", "resources.py", "exporters/"),
 )
 _OTHER_ENGINE = {"agent": ("ptrace/", "bpf/"), "ptrace": ("agent/",)}
 _ADAPTERS = {  # what works in processes of these runtimes alone

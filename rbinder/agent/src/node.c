@@ -3,8 +3,8 @@
  *
  *     node starts     getenv("NODE_OPTIONS")      → "--require .../node.cjs", and what the user has there
  *     the bridge      process.dlopen(this library) → napi_register_module_v1: the functions below
- *     request read    task_begun(fd)              → kept for what comes of it
- *     request sent    task_bind(fd, task)         just before its head is written
+ *     request read    task_begun(fd)              → kept under a number that the bridge gives it
+ *     request sent    task_bind(fd, its task)     just before its head is written
  *
  * The environment stays as it is: only Node's own question at its start is answered otherwise, until the bridge is there;
  * no program's code has run by then. Where Node was told to load no addons, or that its program may not read any file, it
@@ -27,7 +27,8 @@
 #define MOST_PATH 1024u
 #define MOST_WRAPPED 16u    /* functions, in each of Node's environments: the main one and each worker's */
 #define MOST_ARGUMENTS 8u
-#define WRAPPED_SIZE 4096u
+#define PLACES (1u << 16)   /* of requests: one's number ends in its place */
+#define SWEPT 64u           /* places at once */
 
 /* -- Node-API, as far as it is used here (node_api.h: the same for all versions) */
 
@@ -44,8 +45,8 @@ NODE_API(napi_get_cb_info, napi_callback_info info, size_t *count, napi_value *a
 NODE_API(napi_create_function, const char *name, size_t size, napi_callback call, void *data, napi_value *function);
 NODE_API(napi_set_named_property, napi_value object, const char *name, napi_value value);
 NODE_API(napi_get_value_int32, napi_value value, int32_t *result);
-NODE_API(napi_create_bigint_uint64, u64 number, napi_value *result);
-NODE_API(napi_get_value_bigint_uint64, napi_value value, u64 *result, bool *lossless);
+NODE_API(napi_get_value_double, napi_value value, double *result);
+NODE_API(napi_get_typedarray_info, napi_value array, int *type, size_t *length, void **data, napi_value *buffer, size_t *offset);
 NODE_API(napi_get_boolean, bool value, napi_value *result);
 NODE_API(napi_get_value_bool, napi_value value, bool *result);
 NODE_API(napi_call_function, napi_value self, napi_value function, size_t count, const napi_value *arguments, napi_value *result);
@@ -90,7 +91,7 @@ bool node_is_here(void) {
 /* The executable is called node, nodejs, node20 or the like; other programs may have Node in them, and options of their own. */
 static bool is_node(void) {
     char path[MOST_PATH];
-    if (!node_is_here() || !napi_set_instance_data || !napi_create_bigint_uint64)
+    if (!node_is_here() || !napi_set_instance_data)
         return false;
     long size = raw_call(__NR_readlinkat, AT_FDCWD, (long)"/proc/self/exe", (long)path, sizeof path - 1, 0, 0);
     if (size <= 0)
@@ -154,6 +155,26 @@ void node_start(const char *library) {
     __atomic_store_n(&answers, true, __ATOMIC_RELEASE);
 }
 
+/* -- what belongs to one of Node's environments */
+
+struct bridge {
+    struct {
+        napi_ref first, then;
+    } functions[MOST_WRAPPED]; /* see wrap() */
+    u32 count;
+    double *numbers;    /* the bridge's: in its place the number of a request that may be open yet; else 0 */
+    u64 tasks[PLACES]; /* of it */
+};
+
+static struct bridge *bridge_of(napi_env env) {
+    void *data;
+    return napi_get_instance_data(env, &data) == 0 ? data : NULL;
+}
+
+static u32 place_of(double number) {
+    return (u64)number & (PLACES - 1);
+}
+
 /* -- what the bridge calls. What it passes wrongly is for no request. */
 
 static int descriptor_of(napi_env env, napi_value value) {
@@ -161,40 +182,82 @@ static int descriptor_of(napi_env env, napi_value value) {
     return napi_get_value_int32(env, value, &descriptor) == 0 ? descriptor : -1;
 }
 
-/* begun(descriptor): the request's task, undefined for none. */
-static napi_value begun(napi_env env, napi_callback_info info) {
-    napi_value argument, result;
-    size_t count = 1;
-    if (napi_get_cb_info(env, info, &count, &argument, NULL, NULL) != 0)
-        return NULL;
-    u64 task = task_begun(descriptor_of(env, argument));
-    return task != TASK_NONE && napi_create_bigint_uint64(env, task, &result) == 0 ? result : NULL;
+static double number_of(napi_env env, napi_value value) {
+    double number;
+    return napi_get_value_double(env, value, &number) == 0 && number >= 0 && number < 0x1p53 ? number : 0;
 }
 
-/* bind(descriptor, task): undefined is for no request. */
-static napi_value bind_to(napi_env env, napi_callback_info info) {
-    napi_value arguments[2];
-    size_t count = 2;
-    u64 task;
-    bool lossless;
-    if (napi_get_cb_info(env, info, &count, arguments, NULL, NULL) != 0)
-        return NULL;
-    if (napi_get_value_bigint_uint64(env, arguments[1], &task, &lossless) != 0 || task == TASK_UNKNOWN)
-        task = TASK_NONE;
-    task_bind(descriptor_of(env, arguments[0]), task);
+/* numbered(array): where the numbers stand. */
+static napi_value numbered(napi_env env, napi_callback_info info) {
+    napi_value argument;
+    napi_ref kept;
+    size_t count = 1, places;
+    void *data;
+    struct bridge *bridge = bridge_of(env);
+    if (bridge && napi_get_cb_info(env, info, &count, &argument, NULL, NULL) == 0 &&
+        napi_get_typedarray_info(env, argument, NULL, &places, &data, NULL, NULL) == 0 && places == PLACES &&
+        napi_create_reference(env, argument, 1, &kept) == 0)
+        bridge->numbers = data;
     return NULL;
 }
 
-/* open(task): whether the request isn't answered yet. */
+/* begun(descriptor, number): whether there is a request that isn't answered yet; it gets that number. */
+static napi_value begun(napi_env env, napi_callback_info info) {
+    napi_value arguments[2], result;
+    size_t count = 2;
+    struct bridge *bridge = bridge_of(env);
+    if (!bridge || !bridge->numbers || napi_get_cb_info(env, info, &count, arguments, NULL, NULL) != 0)
+        return NULL;
+    double number = number_of(env, arguments[1]);
+    u64 task = task_begun(descriptor_of(env, arguments[0]));
+    if (task == TASK_NONE || !number)
+        return NULL;
+    bridge->numbers[place_of(number)] = number;
+    bridge->tasks[place_of(number)] = task;
+    return napi_get_boolean(env, true, &result) == 0 ? result : NULL;
+}
+
+/* TASK_NONE where another request has got its place. */
+static u64 task_numbered(const struct bridge *bridge, double number) {
+    u32 place = place_of(number);
+    return number && bridge->numbers && bridge->numbers[place] == number ? bridge->tasks[place] : TASK_NONE;
+}
+
+/* bind(descriptor, number): undefined is for no request. */
+static napi_value bind_to(napi_env env, napi_callback_info info) {
+    napi_value arguments[2];
+    size_t count = 2;
+    struct bridge *bridge = bridge_of(env);
+    if (bridge && napi_get_cb_info(env, info, &count, arguments, NULL, NULL) == 0)
+        task_bind(descriptor_of(env, arguments[0]), task_numbered(bridge, number_of(env, arguments[1])));
+    return NULL;
+}
+
+/* open(number): whether the request isn't answered yet. */
 static napi_value is_open(napi_env env, napi_callback_info info) {
     napi_value argument, result;
     size_t count = 1;
-    u64 task;
-    bool lossless;
-    if (napi_get_cb_info(env, info, &count, &argument, NULL, NULL) != 0 ||
-        napi_get_value_bigint_uint64(env, argument, &task, &lossless) != 0)
+    struct bridge *bridge = bridge_of(env);
+    if (!bridge || napi_get_cb_info(env, info, &count, &argument, NULL, NULL) != 0)
         return NULL;
-    return napi_get_boolean(env, task_open(task), &result) == 0 ? result : NULL;
+    u64 task = task_numbered(bridge, number_of(env, argument));
+    return napi_get_boolean(env, task != TASK_NONE && task_open(task), &result) == 0 ? result : NULL;
+}
+
+/* sweep(number): the places from there on of requests that are answered are free. */
+static napi_value sweep(napi_env env, napi_callback_info info) {
+    napi_value argument;
+    size_t count = 1;
+    struct bridge *bridge = bridge_of(env);
+    if (!bridge || !bridge->numbers || napi_get_cb_info(env, info, &count, &argument, NULL, NULL) != 0)
+        return NULL;
+    u32 first = place_of(number_of(env, argument));
+    for (u32 i = 0; i < SWEPT; i++) {
+        u32 place = (first + i) & (PLACES - 1);
+        if (bridge->numbers[place] != 0 && !task_open(bridge->tasks[place]))
+            bridge->numbers[place] = 0;
+    }
+    return NULL;
 }
 
 /* told(whether): this thread's calls are bound by bind() alone, or again by the rules. */
@@ -209,14 +272,6 @@ static napi_value told(napi_env env, napi_callback_info info) {
 
 /* -- functions that do something before what they stand for, and are not seen in stack traces, as one in JavaScript is */
 
-struct wrapped {
-    u32 count;
-    struct {
-        napi_ref first, then;
-    } functions[MOST_WRAPPED];
-};
-_Static_assert(sizeof(struct wrapped) <= WRAPPED_SIZE, "one page");
-
 static void forget_exception(napi_env env) {
     bool pending = false;
     napi_value exception;
@@ -227,15 +282,15 @@ static void forget_exception(napi_env env) {
 static napi_value call_wrapped(napi_env env, napi_callback_info info) {
     napi_value arguments[MOST_ARGUMENTS], self, first, then, result;
     size_t count = MOST_ARGUMENTS;
-    void *index, *data;
-    if (napi_get_cb_info(env, info, &count, arguments, &self, &index) != 0 || napi_get_instance_data(env, &data) != 0)
+    void *index;
+    struct bridge *bridge = bridge_of(env);
+    if (!bridge || napi_get_cb_info(env, info, &count, arguments, &self, &index) != 0)
         return NULL;
-    struct wrapped *wrapped = data;
     count = MIN(count, (size_t)MOST_ARGUMENTS);
-    if (napi_get_reference_value(env, wrapped->functions[(uintptr_t)index].then, &then) != 0)
+    if (napi_get_reference_value(env, bridge->functions[(uintptr_t)index].then, &then) != 0)
         return NULL;
     napi_value told[] = {self, arguments[0], arguments[1]};
-    if (napi_get_reference_value(env, wrapped->functions[(uintptr_t)index].first, &first) == 0 &&
+    if (napi_get_reference_value(env, bridge->functions[(uintptr_t)index].first, &first) == 0 &&
         napi_call_function(env, self, first, MIN(count, (size_t)2) + 1, told, &result) != 0)
         forget_exception(env);
     return napi_call_function(env, self, then, count, arguments, &result) == 0 ? result : NULL; /* else it throws */
@@ -245,26 +300,25 @@ static napi_value call_wrapped(napi_env env, napi_callback_info info) {
 static napi_value wrap(napi_env env, napi_callback_info info) {
     napi_value arguments[3], function;
     size_t count = 3, size;
-    void *data;
     char name[64];
-    if (napi_get_cb_info(env, info, &count, arguments, NULL, NULL) != 0 || napi_get_instance_data(env, &data) != 0)
+    struct bridge *bridge = bridge_of(env);
+    if (!bridge || napi_get_cb_info(env, info, &count, arguments, NULL, NULL) != 0)
         return NULL;
-    struct wrapped *wrapped = data;
-    uintptr_t index = wrapped->count;
+    uintptr_t index = bridge->count;
     if (index == MOST_WRAPPED || napi_get_value_string_utf8(env, arguments[2], name, sizeof name, &size) != 0 ||
-        napi_create_reference(env, arguments[0], 1, &wrapped->functions[index].first) != 0 ||
-        napi_create_reference(env, arguments[1], 1, &wrapped->functions[index].then) != 0 ||
+        napi_create_reference(env, arguments[0], 1, &bridge->functions[index].first) != 0 ||
+        napi_create_reference(env, arguments[1], 1, &bridge->functions[index].then) != 0 ||
         napi_create_function(env, name, size, call_wrapped, (void *)index, &function) != 0)
         return NULL;
-    wrapped->count++;
+    bridge->count++;
     return function;
 }
 
 /* -- the addon */
 
-static void forget_wrapped(napi_env env, void *data, void *hint) {
+static void forget(napi_env env, void *data, void *hint) {
     (void)env, (void)hint;
-    raw_call(__NR_munmap, (long)data, WRAPPED_SIZE, 0, 0, 0, 0);
+    raw_call(__NR_munmap, (long)data, sizeof(struct bridge), 0, 0, 0, 0);
 }
 
 static void add(napi_env env, napi_value exports, const char *name, napi_callback call) {
@@ -278,16 +332,18 @@ HOOKED napi_value napi_register_module_v1(napi_env env, napi_value exports) {
     __atomic_store_n(&answers, false, __ATOMIC_RELEASE);
     if (!started() || !napi_set_instance_data)
         return exports;
-    long page = raw_call(__NR_mmap, 0, WRAPPED_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    long page = raw_call(__NR_mmap, 0, sizeof(struct bridge), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page < 0 && page > -4096)
         return exports;
-    if (napi_set_instance_data(env, (void *)page, forget_wrapped, NULL) != 0) {
-        forget_wrapped(env, (void *)page, NULL);
+    if (napi_set_instance_data(env, (void *)page, forget, NULL) != 0) {
+        forget(env, (void *)page, NULL);
         return exports;
     }
+    add(env, exports, "numbered", numbered);
     add(env, exports, "begun", begun);
     add(env, exports, "bind", bind_to);
     add(env, exports, "open", is_open);
+    add(env, exports, "sweep", sweep);
     add(env, exports, "told", told);
     add(env, exports, "wrap", wrap);
     return exports;

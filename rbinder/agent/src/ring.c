@@ -24,6 +24,7 @@
 
 #include "raw.h"
 
+#define AHEAD 4 /* cache lines: about a record */
 #define ATTEMPTS 1000 /* to reserve; each fails only because another producer has succeeded */
 
 /* Kept here from the first record on: another program that writes over the shared memory must not lead us out of it. */
@@ -117,6 +118,17 @@ static inline void close_slot(struct slot *slot, u64 stamp, u32 state) {
         __atomic_store_n(&slot->state, state, __ATOMIC_RELEASE);
 }
 
+/* The consumer, on another CPU, has zeroed what comes next: it is fetched while the program goes on, rather than when it is
+ * written, and waited for before the next compare-and-swap. Addresses that aren't mapped do no harm. */
+static inline void fetch(const u8 *next) {
+    for (int line = 0; line < AHEAD; line++)
+#ifdef __x86_64__
+        __asm__ volatile("prefetchw %0" ::"m"(next[64 * line])); /* the compiler's own is for reading, unless told -mprfchw */
+#else
+        __builtin_prefetch(next + 64 * line, 1);
+#endif
+}
+
 bool ring_stays_quiet;
 
 static void wake(struct shared *shared) {
@@ -147,7 +159,7 @@ struct record *ring_open(struct shared *shared, u64 size, u32 kind, u32 pid, str
         close_slot(slot_at(shared, before), before ^ SLOT_MAGIC, SLOT_PADDING);
     }
     slot->size = (u32)size;
-    *opened = (struct opened){slot, place.position ^ SLOT_MAGIC, place.filled * 2 >= place.capacity};
+    *opened = (struct opened){slot, (const u8 *)slot + length, place.position ^ SLOT_MAGIC, place.filled * 2 >= place.capacity};
     struct record *record = (struct record *)(slot + 1);
     record->size = (u32)size;
     record->kind = (u16)kind;
@@ -159,6 +171,7 @@ struct record *ring_open(struct shared *shared, u64 size, u32 kind, u32 pid, str
 
 void ring_close(struct shared *shared, const struct opened *opened) {
     close_slot(opened->slot, opened->stamp, SLOT_COMMITTED);
+    fetch(opened->next);
     if (UNLIKELY(opened->half) && __atomic_load_n(&shared->sleeping, __ATOMIC_SEQ_CST))
         wake(shared);
 }

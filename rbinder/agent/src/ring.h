@@ -13,6 +13,7 @@ extern bool ring_stays_quiet; /* no system call: a sleeping consumer isn't woken
 /* A record that is being written. */
 struct opened {
     struct slot *slot;
+    const u8 *next; /* behind it */
     u64 stamp; /* of the slot, as long as it is ours */
     bool half; /* the ring is half full with it */
 };
