@@ -6,7 +6,10 @@
  */
 #include "cpython.h"
 
+#define HOLDERS 2u /* of a thread's context: the thread, and we who look at it */
+
 static struct object *release_save; /* threading.Condition._release_save */
+static bool has_contexts;           /* each thread has one */
 
 static void ends(void) {
     if (here.birth) {
@@ -28,12 +31,26 @@ static struct object *delay_of(struct object *bound) {
     return condition;
 }
 
+/* Since 3.14 a thread's run() has a context of its own, which Thread.start() made. One that others hold too isn't changed. */
+static void say_in_context(struct object *bound, struct saying saying) {
+    struct object *thread = attribute(bound, "__self__"), *context = attribute(thread, "_context");
+    if (context && (u32)context->references == HOLDERS && py.PyContext_Enter(context) == 0) {
+        saying_set(saying);
+        py.PyContext_Exit(context);
+    }
+    py.PyErr_Clear();
+    release(thread);
+    release(context);
+}
+
 static struct object *begins(struct object *self, struct object *arguments) {
     struct saying saying;
     struct object *callable = py.PyList_GetItem(self, 1);
     memcpy(&saying, py.PyBytes_AsString(py.PyList_GetItem(self, 0)), sizeof saying);
     if (cpython_usable()) {
         saying_set(saying);
+        if (has_contexts)
+            say_in_context(callable, saying);
         here.birth = saying.hire;
         here.excused = delay_of(callable);
     }
@@ -228,6 +245,8 @@ void cpython_threads(void) {
     struct object *threading = release_save ? NULL : module_loaded("threading");
     struct object *thread = originals[START_THREAD] ? NULL : module_loaded("_thread");
     struct object *condition = attribute(threading, "Condition"), *lock = attribute(thread, "RLock");
+    struct object *contexts = attribute(threading, "_contextvars");
+    has_contexts |= contexts != NULL;
     if (condition && lock && replace_function(condition, &save_method, &release_save) &&
         replace_method(lock, "_release_save", RELEASE_SAVE, saves_recursive)) {
         replace_method(thread, "start_new_thread", START_THREAD, starts);
@@ -237,4 +256,5 @@ void cpython_threads(void) {
     release(thread);
     release(condition);
     release(lock);
+    release(contexts);
 }
