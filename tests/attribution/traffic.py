@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from attribution.rows import LEFT
 
 CONNECTIONS = 64
-PATIENCE = 20.0  # seconds for one answer
+PATIENCE = 90.0  # seconds for one answer: of a thousand that wait for 64 connections some wait long
 LATE = 0.008  # seconds: an answer of the back's takes up to that long, and one in twenty five times as long
 SETTLED = 0.3  # seconds without a call: those that nobody waited for have been made
 
