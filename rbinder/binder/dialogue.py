@@ -241,6 +241,8 @@ class Dialogue:
         return all(other is tag or other.waiting for other in thread.serving)
 
     def _plan_response(self, thread: Thread, source: Source, now: int) -> Plan:
+        if self._turns and self._responses.idle and (request := self._turns[0].request):
+            thread.group.answered_by(thread, request)
         trial = self._responses.copy()
         whole = trial.idle and len(self._turns) == 1 and source.total <= _OPTIMISTIC
         found = scan(trial, source, source.total)

@@ -11,7 +11,9 @@ What is proven, in the order it is asked:
    the cause only where every other one is known to wait for a call of its own. Where it was a response that was read
    last, there must also be a connection to spare: else the one just freed may be given to a call that was queued.
 4. Where the runtime moves tasks between threads (a Go program) a thread tells nothing at all: the cause is known only
-   where the whole process serves exactly one request, and was never seen to make calls that no request waits for.
+   where the whole process serves exactly one request, and was never seen to make calls that no request waits for. Where
+   that depends on the program (Java), thread and process have to agree until several requests were answered by the
+   threads that had read them, and again, for good, once a thread that reads requests has answered another one's.
 5. What a loop does while it serves nothing is its own errand, and never becomes a request's, even when it is repeated
    while requests are served.
 6. A forked process works for the request its parent was serving. A new thread does so for its first call, if its
@@ -23,6 +25,7 @@ Everything else stays unbound: a wrong parent is worse than none.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from rbinder.binder.context import SpanContext
 from rbinder.binder.propagation import Inbound
@@ -33,6 +36,7 @@ TASK_NONE = 0  # known: for no request
 TASK_UNKNOWN = (1 << 64) - 1  # nobody says
 
 _MOST_ERRANDS = 256
+_TRIAL = 8  # answers
 _TO_SPARE = 2  # connections to a peer that wait: the one about to be used, and another that nobody queues for
 
 
@@ -59,17 +63,37 @@ class Group:
     """The threads of one process, as far as binding is concerned.
 
     `migrates`: the runtime moves tasks between threads. `begun` counts the requests there have been. `spare` counts by
-    peer the connections that wait for their next call.
+    peer the connections that wait for their next call. `on_trial`: it isn't known yet whether threads tell anything.
     """
 
-    __slots__ = ("acts_alone", "begun", "migrates", "requests", "spare")
+    __slots__ = ("_hands_over", "_trial", "acts_alone", "begun", "migrates", "on_trial", "requests", "spare")
 
     def __init__(self, migrates: bool = False) -> None:
         self.migrates = migrates
+        self.on_trial = False
+        self._trial = 0  # answers that are still wanted of threads that have read the request
+        self._hands_over: Callable[[], bool] | None = None
         self.requests: list[Request] = []
         self.begun = 0
         self.acts_alone = False
         self.spare: Counter[object] = Counter()
+
+    def try_threads(self, hands_over: Callable[[], bool]) -> None:
+        """A runtime in which a thread may serve a request to its end, or hand it over: it shows. `hands_over`: whether
+        something else speaks against the threads; asked once, when they have stood the trial."""
+        self.on_trial, self._trial, self._hands_over = True, _TRIAL, hands_over
+
+    def answered_by(self, thread: Thread, request: Request) -> None:
+        """A response begins."""
+        if self._hands_over is None:
+            return
+        if request.home is not thread:
+            if thread.reads:
+                self.on_trial, self._hands_over = True, None
+        elif self._trial:
+            self._trial -= 1
+            if self._trial == 0:
+                self.on_trial = self._hands_over()
 
     def sole_candidate(self) -> Request | None:
         """The only open request. (That all others wait would prove nothing: a task may have several calls to make.)"""
@@ -88,6 +112,7 @@ class Thread:
         "asked",
         "group",
         "interleaves",
+        "reads",
         "serving",
         "task",
         "told",
@@ -97,6 +122,7 @@ class Thread:
         self.group = group
         self.serving: list[Request] = []
         self.interleaves = False  # it has served several connections at once
+        self.reads = False  # it has read requests
         self._current: Request | None = None
         self._answered = False  # it was by a response that the current request became so
         self._borrowed: Request | None = None
@@ -110,6 +136,7 @@ class Thread:
         """A request's head has been read here."""
         self.group.requests.append(request)
         self.group.begun += 1
+        self.reads = True
         self._adopt(request)
 
     def touch(self, request: Request) -> None:
@@ -170,6 +197,10 @@ class Thread:
             return self.named(self.asked if self.asked != TASK_UNKNOWN else self.task)
         if self.group.migrates:
             return self.group.sole_candidate()
+        found = self._by_thread(errand)
+        return found if not self.group.on_trial or found is self.group.sole_candidate() else None
+
+    def _by_thread(self, errand: Errand | None) -> Request | None:
         current = self._current
         if current is None or not current.open:
             return self._borrowed_cause()
@@ -210,7 +241,7 @@ class Thread:
                 self._errands.add(errand)
         elif self._borrowed_at >= 0:
             self._borrowed = None  # the first call of a new thread has been made
-        if self.group.migrates and not self.group.requests:
+        if (self.group.migrates or self.group.on_trial) and not self.group.requests:
             self.group.acts_alone = True
 
 

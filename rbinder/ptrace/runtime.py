@@ -11,6 +11,8 @@ _GO = b"\xff Go buildinf:"
 _TOKIO = b"tokio-runtime-worker"  # the name tokio's scheduler gives its threads
 _MONO = b"mono_get_root_domain"  # what it exports to those that embed it; libmonosgen is a library of its own elsewhere
 _LIBRARIES = ("/libcoreclr.so", "/libmonosgen-")  # .NET
+_JAVA = ("/libjvm.so",)
+_CARRIERS = "ForkJoinPool-"  # threads on which Java runs virtual ones, and others what was handed to them
 _LIMIT = 64 << 20  # bytes searched: what Go and Rust link statically lies within
 
 
@@ -21,13 +23,35 @@ def migrates(tgid: int) -> bool:
         status = os.stat(path)
     except OSError:
         return False
-    return _search(status.st_dev, status.st_ino, status.st_mtime_ns, path) or _has_loaded(tgid)
+    return _search(status.st_dev, status.st_ino, status.st_mtime_ns, path) or _has_loaded(tgid, _LIBRARIES)
 
 
-def _has_loaded(tgid: int) -> bool:
+def may_migrate(tgid: int) -> bool:
+    """Whether that depends on the program: Java's threads serve requests, or hand them over."""
+    return _has_loaded(tgid, _JAVA)
+
+
+def has_carriers(tgid: int) -> bool:
+    """Whether a process of Java's has threads that run now one task and now another."""
+    directory = f"/proc/{tgid}/task"
+    try:
+        return any(_name(f"{directory}/{tid}/comm").startswith(_CARRIERS) for tid in os.listdir(directory))
+    except OSError:
+        return False
+
+
+def _name(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:  # the thread has ended
+        return ""
+
+
+def _has_loaded(tgid: int, libraries: tuple[str, ...]) -> bool:
     try:
         with open(f"/proc/{tgid}/maps", encoding="utf-8", errors="replace") as maps:
-            return any(library in line for line in maps for library in _LIBRARIES)
+            return any(library in line for line in maps for library in libraries)
     except OSError:
         return False
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from rbinder.binder.rules import Group, Thread
 from rbinder.ptrace.connections import Descriptors
 from rbinder.ptrace.lookups import Answers
-from rbinder.ptrace.runtime import migrates
+from rbinder.ptrace.runtime import has_carriers, may_migrate, migrates
 from rbinder.ptrace.scratch import Scratch
 
 
@@ -80,6 +80,8 @@ class Process:
         if not self._recognised:
             self._recognised = True
             self.group.migrates = migrates(self.tgid)
+            if may_migrate(self.tgid):
+                self.group.try_threads(lambda: has_carriers(self.tgid))
 
     def renew_group(self) -> None:
         """A new image: nothing is known of its threads."""

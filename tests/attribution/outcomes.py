@@ -40,7 +40,7 @@ _AFTERWARDS = (
     *("agent/src/ring.", "agent/src/pump.c", "agent/src/reader.c", "agent/src/stencil", "agent/stencils.py"),
     *("exchanges.py", "messages.py", "conventions.py", "spans.py", "urls.py", "resources.py", "exporters/"),
 )
-_OTHER_ENGINE = {"agent": ("ptrace/", "bpf/"), "ptrace": ("agent/",)}
+_OTHER_ENGINE = {"agent": ("ptrace/", "bpf/", "binder/"), "ptrace": ("agent/",)}
 _ADAPTERS = {  # what works in processes of these runtimes alone
     ("agent/jvm/", "agent/src/jvm"): ("Java",),
     ("agent/node.cjs", "agent/src/node"): ("Node",),

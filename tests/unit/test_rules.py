@@ -252,3 +252,71 @@ def test_errands_are_bounded() -> None:
     for number in range(10_000):
         story.thread("1").called((PEER, b"GET", b"/%d" % number))
     assert len(story.thread("1")._errands) <= 256
+
+
+class Trial:
+    """A process of Java's, in which every request is read by a thread and answered by one."""
+
+    def __init__(self, carriers: bool = False) -> None:
+        self.group = Group()
+        self.group.try_threads(lambda: carriers)
+        self.threads = {name: Thread(self.group) for name in "RSP"}  # R and S read requests, P never does
+        self.count = 0
+
+    def read(self, by: str) -> Request:
+        self.count += 1
+        request = Request(SpanContext(bytes(16), self.count.to_bytes(8)), Inbound(), self.count)
+        self.threads[by].begin(request)
+        return request
+
+    def answer(self, request: Request, by: str) -> None:
+        self.group.answered_by(self.threads[by], request)
+        finish(request, self.group)
+
+    def pass_trial(self) -> None:
+        for _ in range(8):
+            self.answer(self.read("R"), "R")
+
+    def cause(self, of: str) -> Request | None:
+        return self.threads[of].cause(WORK)
+
+
+def test_on_trial_a_thread_is_believed_where_there_is_no_other_request() -> None:
+    """A thread that has handed its request over may be at another's."""
+    java = Trial()
+    one = java.read("R")
+    assert java.cause("R") is one
+    assert java.cause("P") is None  # it may as well work for nobody
+    java.read("S")
+    assert java.cause("R") is None
+    java.answer(one, "P")  # P reads none: it was R's to hand over, and R hasn't taken another's
+
+
+def test_threads_that_answer_what_they_have_read_stand_the_trial() -> None:
+    java = Trial()
+    java.pass_trial()
+    one, _ = java.read("R"), java.read("S")
+    assert java.cause("R") is one
+    java.answer(one, "P")
+    assert java.cause("S") is not None
+
+
+def test_a_thread_that_reads_requests_and_answers_anothers_ends_it_for_good() -> None:
+    java = Trial()
+    java.pass_trial()
+    one, other = java.read("R"), java.read("S")
+    java.answer(one, "S")
+    java.read("R")
+    assert java.cause("S") is None
+    java.answer(other, "S")
+    java.pass_trial()
+    java.read("S")
+    assert java.cause("R") is None
+
+
+def test_threads_that_carry_others_never_stand_it() -> None:
+    java = Trial(carriers=True)
+    java.pass_trial()
+    java.read("S")
+    java.read("R")
+    assert java.cause("R") is None
