@@ -80,9 +80,9 @@ FULL = Plan(
 )
 QUICK = Plan(
     rounds=3,
-    seconds=0.4,
+    seconds=0.3,
     starts=1,
-    warmup=0.3,
+    warmup=0.2,
     profile=1,
     loads=(Stress("work", fixed=False, more=(STRACE,)), Stress("mixed", fixed=True)),
 )
