@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from rbinder.binder.context import SpanContext, format_traceparent
 from rbinder.binder.edits import Edit
 from rbinder.binder.propagation import Inbound, Propagation
-from rbinder.binder.rules import Errand, Group, Request, Thread, finish
+from rbinder.binder.rules import Errand, Group, Request, Thread, dropped, finish
 from rbinder.binder.sampling import Sampler
 from rbinder.http.events import Head
 
@@ -66,7 +66,7 @@ class Binder:
         """A request's head has been read: rule 1."""
         inbound = self._propagation.extract(head.headers)
         span = self.span(inbound.parent, inbound)
-        request = Request(span, inbound, connection)
+        request = Request(span, inbound, connection, started)
         thread.begin(request)
         return Turn(span, inbound.parent, request, started)
 
@@ -116,4 +116,4 @@ def errand(peer: object, head: Head) -> Errand:
     return peer, head.method, head.target.partition(b"?")[0]
 
 
-__all__ = ["Binder", "Errand", "Group", "Inbound", "Request", "Thread", "Turn", "errand", "finish"]
+__all__ = ["Binder", "Errand", "Group", "Inbound", "Request", "Thread", "Turn", "dropped", "errand", "finish"]

@@ -9,7 +9,7 @@ import errno
 from collections import deque
 from collections.abc import Callable
 
-from rbinder.binder.binder import Binder, Turn, errand, finish
+from rbinder.binder.binder import Binder, Turn, dropped, errand, finish
 from rbinder.binder.edits import Accepted, Edit, accepted
 from rbinder.binder.plans import Found, Plan, Source, scan
 from rbinder.binder.reports import request_head, response_head
@@ -32,6 +32,7 @@ class Dialogue:
     __slots__ = (
         "_begun",
         "_binder",
+        "_deserted",
         "_emit",
         "_pending",
         "_requests",
@@ -64,6 +65,7 @@ class Dialogue:
         self._resting: Group | None = None  # CLIENT: who may use it for the next call
         self._seen = 0  # requests read
         self._sending: Plan | None = None  # a call that sends is under way
+        self._deserted = False  # SERVER: the client sends no more
         self.identity = identity
         self.known_start = known_start  # no byte went by unseen: inserting is safe
         self.opaque = False  # hands off: not HTTP/1, or lost track
@@ -79,6 +81,8 @@ class Dialogue:
     def connecting(self, thread: Thread) -> None:
         """A thread connects: what it works for owns the first request."""
         self._untag()
+        if self.connector is not thread:  # else it asks again how it went
+            thread.acts()
         self.connector = thread
         self.tag = None if thread.group.migrates else thread.cause(None)
         if self.tag is not None:
@@ -109,10 +113,56 @@ class Dialogue:
         """Hands off, and nothing of ours is still to be sent: the connection need not be looked at."""
         return self.opaque and self._rest is None and self._sending is None
 
+    def _let_go(self) -> None:
+        """It isn't HTTP/1, or not any more."""
+        self._untag()
+        self.opaque = True
+
     def give_up(self, error_type: str = "_OTHER", now: int = 0) -> None:
         """Hands off from now on; what is unfinished fails."""
         self.fail(error_type, now)
         self.opaque = True
+
+    def ended(self, thread: Thread, now: int) -> None:
+        """The peer sends no more."""
+        thread.listens()
+        self.eof(inbound=True, now=now)
+        if self.side is Side.CLIENT and self._turns:
+            self.fail("incomplete_response" if self.answering else "connection_closed", now)
+        self._desert(thread)
+
+    def broken(self, thread: Thread, error_type: str, reading: bool, now: int) -> None:
+        """A call has failed, that read or that sent, and so will all others."""
+        if reading:
+            thread.listens()
+            self._desert(thread)
+            self._leave(now)
+        self.fail(error_type, now)
+
+    def closing(self, now: int) -> None:
+        """The program is about to have closed it: what was called for has been given up."""
+        if self.side is not Side.SERVER:
+            for request in (self.tag, *(turn.request for turn in self._turns)):
+                if request is not None:
+                    dropped(request, now)
+
+    def closed(self, now: int) -> None:
+        """The program has closed it."""
+        if self.side is Side.SERVER and not self.opaque:
+            self.eof(inbound=False, now=now)
+        self._leave(now)
+        gave_up = self.side is Side.CLIENT and not self.answering
+        self.fail("timeout" if gave_up else "connection_closed", now)
+
+    def _desert(self, thread: Thread) -> None:
+        self._deserted = self.side is Side.SERVER
+        if self._deserted and self._turns and self._requests.idle and (request := self._turns[0].request):
+            thread.watches(request)
+
+    def _leave(self, now: int) -> None:
+        for turn in self._turns if self._deserted else ():
+            if (request := turn.request) and request.home is not None:
+                request.home.group.lost(request, now)
 
     def fail(self, error_type: str, now: int) -> None:
         """There will be no (more) response to what is unanswered, and no further call."""
@@ -145,6 +195,7 @@ class Dialogue:
 
     def received(self, thread: Thread, source: Source, count: int, now: int) -> None:
         """`count` bytes were read from the connection."""
+        thread.listens()
         if self._sending is not None and self.side is not Side.SERVER:
             self._answered_early(self._sending, now)
         if self.opaque:
@@ -170,7 +221,7 @@ class Dialogue:
             elif isinstance(event, End) and self._turns and event.body_size:
                 self._message_end(self._turns[-1], False, event.body_size, now)
         if self._requests.opaque and not self._turns:
-            self.opaque = True
+            self._let_go()
 
     def _answered_early(self, plan: Plan, now: int) -> None:
         """Another thread reads an answer before the call that sent the request has returned: it must be on its way."""
@@ -202,7 +253,8 @@ class Dialogue:
             if isinstance(event, Head):
                 self._plan_call(plan, offset, event)
         if self._rest is None and (self.opaque or (trial.opaque and self.side is None and not plan.heads)):
-            self.opaque = plan.settled = True
+            self._let_go()
+            plan.settled = True
         else:
             self._sending = plan
         return plan
@@ -235,10 +287,12 @@ class Dialogue:
         return thread.cause(about)
 
     def _agrees(self, thread: Thread, tag: Request) -> bool:
-        """On an event loop a connection may be handed to another request: only if nobody else waits for one."""
+        """On an event loop a connection may be handed to another request: only if nobody else can wait for one."""
         if not thread.interleaves:
             return True
-        return all(other is tag or other.waiting for other in thread.serving)
+        if thread.group.doubts(tag):
+            return False
+        return all(other is tag or thread.excludes(other) for other in thread.serving)
 
     def _plan_response(self, thread: Thread, source: Source, now: int) -> Plan:
         if self._turns and self._responses.idle and (request := self._turns[0].request):
@@ -298,12 +352,14 @@ class Dialogue:
             elif isinstance(event, End) and self._turns and event.body_size:
                 self._message_end(self._turns[-1], False, event.body_size, now)
         if self._requests.opaque and not self._turns:
-            self.opaque = True
+            self._let_go()
 
     def _called(self, thread: Thread, turn: Turn, head: Head, now: int) -> None:
         if turn.called:
             return
         turn.called = True
+        if not self.fresh or self.connector is not thread:  # else it was connected for
+            thread.acts()
         self._untag()
         self._rests(None)
         self.fresh = False

@@ -9,14 +9,19 @@ What is proven, in the order it is asked:
 2. Reading the response to a call made for a request puts the thread that serves the request back to work on it.
 3. A thread that serves several requests at once (an event loop) tells nothing by itself: the request touched last is
    the cause only where every other one is known to wait for a call of its own. Where it was a response that was read
-   last, there must also be a connection to spare: else the one just freed may be given to a call that was queued.
+   last, there must also be a connection to spare: else the one just freed may be given to a call that was queued. And
+   once a loop has made two calls and read nothing between them, its requests do several things at once, or go on by
+   the clock: then there must be no other request at all.
 4. Where the runtime moves tasks between threads (a Go program) a thread tells nothing at all: the cause is known only
    where the whole process serves exactly one request, and was never seen to make calls that no request waits for. Where
    that depends on the program (Java), thread and process have to agree until several requests were answered by the
    threads that had read them, and again, for good, once a thread that reads requests has answered another one's.
 5. What a loop does while it serves nothing is its own errand, and never becomes a request's, even when it is repeated
    while requests are served.
-6. A forked process works for the request its parent was serving. A new thread does so for its first call, if its
+6. Where a client has gone before its answer was at its end, the program may still work for it, for a minute at most:
+   of requests that begin until then rules 3 and 4 prove nothing. But a program that gives up its call in that moment (a
+   proxy) is done with it.
+7. A forked process works for the request its parent was serving. A new thread does so for its first call, if its
    process has served no other request since: else it may be a pool's, and have been given the other's task.
 
 Everything else stays unbound: a wrong parent is worse than none.
@@ -37,18 +42,27 @@ TASK_UNKNOWN = (1 << 64) - 1  # nobody says
 
 _MOST_ERRANDS = 256
 _TRIAL = 8  # answers
+_LINGERS = 60 * 10**9  # ns: servers wait as long by default (nginx's proxy_read_timeout)
+_SAME_MOMENT = 10 * 10**6  # ns: within one turn of a loop
 _TO_SPARE = 2  # connections to a peer that wait: the one about to be used, and another that nobody queues for
 
 
 class Request:
     """An incoming request being served: a SERVER span in the making."""
 
-    __slots__ = ("connection", "home", "inbound", "open", "span", "waiting")
+    __slots__ = (
+        *("began", "connection", "dropped_at", "home", "inbound", "lost_at", "lost_in", "open", "span"),
+        "waiting",
+    )
 
-    def __init__(self, span: SpanContext, inbound: Inbound, connection: int) -> None:
+    def __init__(self, span: SpanContext, inbound: Inbound, connection: int, began: int = 0) -> None:
         self.span = span
         self.inbound = inbound
         self.connection = connection
+        self.began = began  # CLOCK_MONOTONIC ns, as are other times
+        self.dropped_at = -_SAME_MOMENT  # the program has given up a call that it made for it
+        self.lost_in: Group | None = None  # its client has gone before the answer's end; in which process, and when
+        self.lost_at = 0
         self.open = True  # until its response ends
         self.waiting = 0  # calls it made whose responses have not ended
         self.home: Thread | None = None  # the thread that serves it
@@ -66,7 +80,10 @@ class Group:
     peer the connections that wait for their next call. `on_trial`: it isn't known yet whether threads tell anything.
     """
 
-    __slots__ = ("_hands_over", "_trial", "acts_alone", "begun", "migrates", "on_trial", "requests", "spare")
+    __slots__ = (
+        *("_hands_over", "_lost_at", "_lost_before", "_trial", "acts_alone", "begun", "migrates", "on_trial"),
+        *("requests", "spare"),
+    )
 
     def __init__(self, migrates: bool = False) -> None:
         self.migrates = migrates
@@ -76,6 +93,7 @@ class Group:
         self.requests: list[Request] = []
         self.begun = 0
         self.acts_alone = False
+        self._lost_at = self._lost_before = -_LINGERS  # when a client has gone, and when one had before it
         self.spare: Counter[object] = Counter()
 
     def try_threads(self, hands_over: Callable[[], bool]) -> None:
@@ -95,15 +113,39 @@ class Group:
             if self._trial == 0:
                 self.on_trial = self._hands_over()
 
+    def lost(self, request: Request, now: int) -> None:
+        """The request's client has gone, and its answer wasn't at its end."""
+        if now - request.dropped_at >= _SAME_MOMENT:
+            request.lost_in, request.lost_at = self, now
+            self._lost_before, self._lost_at = self._lost_at, now
+
+    def settle(self, request: Request) -> None:
+        """The program is done with a request whose client has gone."""
+        if self._lost_at == request.lost_at:
+            self._lost_at = self._lost_before
+        request.lost_in = None
+
+    def doubts(self, request: Request) -> bool:
+        """Whether what seems to be done for it may be done for one whose client has gone."""
+        return request.began < self.doubted_until
+
+    @property
+    def doubted_until(self) -> int:
+        """When the last client that has gone is forgotten."""
+        return self._lost_at + _LINGERS
+
     def sole_candidate(self) -> Request | None:
         """The only open request. (That all others wait would prove nothing: a task may have several calls to make.)"""
-        return self.requests[0] if len(self.requests) == 1 and not self.acts_alone else None
+        if len(self.requests) != 1 or self.acts_alone or self.doubts(self.requests[0]):
+            return None
+        return self.requests[0]
 
 
 class Thread:
     """What one thread is known to work for."""
 
     __slots__ = (
+        "_acted",
         "_answered",
         "_borrowed",
         "_borrowed_at",
@@ -114,6 +156,7 @@ class Thread:
         "interleaves",
         "reads",
         "serving",
+        "strays",
         "task",
         "told",
     )
@@ -123,6 +166,8 @@ class Thread:
         self.serving: list[Request] = []
         self.interleaves = False  # it has served several connections at once
         self.reads = False  # it has read requests
+        self.strays = False  # it has made calls that nothing it read gave rise to
+        self._acted = False  # it has made a call, and read nothing since
         self._current: Request | None = None
         self._answered = False  # it was by a response that the current request became so
         self._borrowed: Request | None = None
@@ -147,6 +192,24 @@ class Thread:
                     request.home.forget(request)
                 self._adopt(request)
             self._current, self._answered = request, False
+
+    def listens(self) -> None:
+        """Something has been read here."""
+        self._acted = False
+
+    def acts(self) -> None:
+        """A call has been made here, or connected for, in a process that serves."""
+        self.strays = self.strays or self._acted
+        self._acted = self.group.begun > 0
+
+    def excludes(self, other: Request) -> bool:
+        """Whether a call that is made here can't be this other request's, which is open."""
+        return other.waiting > 0 and not self.strays
+
+    def watches(self, request: Request) -> None:
+        """It has seen the request's client go while it serves the request: it is a loop."""
+        if request.home is self:
+            self.interleaves = True
 
     def resume(self, request: Request | None) -> None:
         """A response to a call made for `request` (None: for nobody known) has been read here."""
@@ -188,6 +251,12 @@ class Thread:
         elif self.group.requests == [request]:
             self._borrowed, self._borrowed_at = request, self.group.begun
 
+    def replaced(self, group: Group) -> Thread:
+        """By the only thread of another program (exec(2)), which works for what this process was forked for."""
+        thread = Thread(group)
+        thread._borrowed, thread._borrowed_at = self._borrowed, self._borrowed_at
+        return thread
+
     def cause(self, errand: Errand | None) -> Request | None:
         """The request on whose behalf this thread acts now, where that is proven.
 
@@ -204,10 +273,10 @@ class Thread:
         current = self._current
         if current is None or not current.open:
             return self._borrowed_cause()
-        if self.interleaves and errand in self._errands:
+        if self.interleaves and (errand in self._errands or self.group.doubts(current)):
             return None
         others = [other for other in self.serving if other is not current]
-        if not all(other.waiting for other in others):
+        if not all(self.excludes(other) for other in others):
             return None
         if others and self._answered and errand is not None and self.group.spare[errand[0]] < _TO_SPARE:
             return None
@@ -243,6 +312,13 @@ class Thread:
             self._borrowed = None  # the first call of a new thread has been made
         if (self.group.migrates or self.group.on_trial) and not self.group.requests:
             self.group.acts_alone = True
+
+
+def dropped(request: Request, now: int) -> None:
+    """The program itself has given up a call that it made for the request."""
+    request.dropped_at = now
+    if request.lost_in is not None and now - request.lost_at < _SAME_MOMENT:
+        request.lost_in.settle(request)
 
 
 def finish(request: Request, group: Group) -> None:

@@ -114,12 +114,10 @@ class Engine:
         if connection.holders > 0 or isinstance(connection, Lookup):
             return
         dialogue, now = connection.dialogue, time.monotonic_ns()
+        dialogue.closing(now)
         if connection.connecting and self.current is not None:
             self.connected(connection, errno.ETIMEDOUT, self.current)  # given up before it was decided
-        if not dialogue.opaque and dialogue.side is Side.SERVER:
-            dialogue.eof(inbound=False, now=now)
-        gave_up = dialogue.side is Side.CLIENT and not dialogue.answering
-        dialogue.fail("timeout" if gave_up else "connection_closed", now)
+        dialogue.closed(now)
         if connection.announced:
             self.sink.put(Record(Kind.CONNECTION_CLOSED, now, *self._whose(), dialogue.identity))
         self._by_identity.pop(dialogue.identity, None)
@@ -163,6 +161,8 @@ class Engine:
         connection.connecting = False
         connection.connect_end = time.monotonic_ns()
         connection.error = error
+        if error not in (0, errno.ETIMEDOUT) and tracee is not None:
+            tracee.thread.listens()
         if not error:
             self.failures.succeeded(connection)
         elif tracee is not None and error != errno.EINPROGRESS:
@@ -190,21 +190,17 @@ class Engine:
 
     def ended(self, tracee: Tracee, connection: Connection | Lookup) -> None:
         """The peer sends no more."""
-        if isinstance(connection, Lookup):
-            return
-        dialogue, now = connection.dialogue, time.monotonic_ns()
-        dialogue.eof(inbound=True, now=now)
-        if dialogue.side is Side.CLIENT and dialogue.unanswered:
-            dialogue.fail("incomplete_response" if dialogue.answering else "connection_closed", now)
+        if not isinstance(connection, Lookup):
+            connection.dialogue.ended(tracee.thread, time.monotonic_ns())
 
-    def broken(self, tracee: Tracee, connection: Connection | Lookup, error: int) -> None:
-        """A call has failed with this errno."""
+    def broken(self, tracee: Tracee, connection: Connection | Lookup, error: int, reading: bool) -> None:
+        """A call, that reads or that sends, has failed with this errno."""
         kind = ERROR_TYPES.get(error)
         if kind is None or isinstance(connection, Lookup):
             return
         if connection.connecting:
             self.connected(connection, error, tracee)
-        connection.dialogue.fail(kind, time.monotonic_ns())
+        connection.dialogue.broken(tracee.thread, kind, reading, time.monotonic_ns())
 
     def plan(self, tracee: Tracee, connection: Connection, buffers: Buffers) -> Plan | None:
         """What to do with a call that sends; None: leave it alone."""
@@ -229,7 +225,7 @@ class Engine:
         """A call that was planned has returned `result`; returns what the program is told."""
         told = connection.dialogue.sent(plan, result, time.monotonic_ns())
         if result < 0:
-            self.broken(tracee, connection, -result)
+            self.broken(tracee, connection, -result, reading=False)
         return told
 
     # -- records

@@ -99,11 +99,10 @@ class Family:
         process.scratch = Scratch()
         process.image = Image.of(tgid)
         process.announced = False
-        thread = tracee.thread
         process.threads = {tgid: tracee}
         self.tracees[tgid] = tracee
         process.renew_group()
-        thread.group = process.group
+        tracee.thread = tracee.thread.replaced(process.group)
         tracee.finish = None
         self._warn_of(process)
         return tracee

@@ -42,7 +42,7 @@ def receive(
 
     def finish(tracee: Tracee, result: int) -> None:
         if result < 0:
-            engine.broken(tracee, connection, -result)
+            engine.broken(tracee, connection, -result, reading=True)
             return
         buffers = Buffers(tracee.tid, vectors())
         if result:

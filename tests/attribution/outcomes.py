@@ -41,11 +41,11 @@ _AFTERWARDS = (
     *("exchanges.py", "messages.py", "conventions.py", "spans.py", "urls.py", "resources.py", "exporters/"),
 )
 _OTHER_ENGINE = {"agent": ("ptrace/", "bpf/", "binder/"), "ptrace": ("agent/",)}
-_ADAPTERS = {  # what works in processes of these runtimes alone
-    ("agent/jvm/", "agent/src/jvm"): ("Java",),
-    ("agent/node.cjs", "agent/src/node"): ("Node",),
-    ("agent/src/cpython",): ("Python",),
-    ("agent/src/ruby",): ("Ruby",),
+_ADAPTERS = {  # what works in processes of one runtime alone
+    "Java": ("agent/jvm/", "agent/src/jvm"),
+    "Node": ("agent/node.cjs", "agent/src/node"),
+    "Python": ("agent/src/cpython",),
+    "Ruby": ("agent/src/ruby",),
 }
 _SOURCES = (".py", ".c", ".h", ".def", ".cjs", ".java")
 
@@ -53,7 +53,7 @@ _SOURCES = (".py", ".c", ".h", ".def", ".cjs", ".java")
 @cache
 def revision(engine: str, runtime: str) -> str:
     """Of all in rbinder that may decide whose a call is there, as it lies here."""
-    others = [name for names, runtimes in _ADAPTERS.items() if runtime not in runtimes for name in names]
+    others = [name for other, names in _ADAPTERS.items() if other != runtime for name in names]
     left_out = (*_AFTERWARDS, *_OTHER_ENGINE[engine], *others)
     found, root = hashlib.sha256(), ROOT / "rbinder"
     for path in sorted(root.rglob("*")):

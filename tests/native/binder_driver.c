@@ -71,8 +71,8 @@ static void print_state(struct dialogue *dialogue, struct thread *thread) {
         print_request(dialogue->tag);
     }
     if (thread) {
-        printf(" %u %u %d %lu ", thread->serving_count, thread->group->open, thread->interleaves,
-               (unsigned long)thread->group->begun);
+        printf(" %u %u %d %d %lu %lu ", thread->serving_count, thread->group->open, thread->interleaves, thread->strays,
+               (unsigned long)thread->group->begun, (unsigned long)thread->group->doubt);
         print_request(thread_cause(thread, 0, 0));
     }
     putchar('\n');
@@ -151,6 +151,31 @@ static void op_eof(void) {
     struct dialogue *dialogue = &world.dialogues[number()];
     bool inbound = number();
     dialogue_eof(dialogue, inbound, number());
+    print_state(dialogue, NULL);
+}
+
+static void op_over(void) {
+    struct dialogue *dialogue = &world.dialogues[number()];
+    struct thread *thread = &world.threads[number()];
+    dialogue_ended(dialogue, thread, number());
+    print_state(dialogue, thread);
+}
+
+static void op_broken(void) {
+    struct dialogue *dialogue = &world.dialogues[number()];
+    struct thread *thread = &world.threads[number()];
+    const char *type = word();
+    struct bytes error = {(const u8 *)type, (u32)strlen(type)};
+    bool reading = number();
+    dialogue_broken(dialogue, thread, error, reading, number());
+    print_state(dialogue, thread);
+}
+
+static void op_closed(void) {
+    struct dialogue *dialogue = &world.dialogues[number()];
+    u64 now = number();
+    dialogue_closing(dialogue, now);
+    dialogue_closed(dialogue, now);
     print_state(dialogue, NULL);
 }
 
@@ -374,7 +399,8 @@ static const struct {
     {"moved", op_moved},         {"received", op_received},     {"plan", op_plan},         {"sent", op_sent},
     {"ended", op_ended},         {"untouched", op_untouched},   {"extract", op_extract},   {"lines", op_lines},
     {"edits", op_edits},         {"end", op_end},               {"forked", op_forked},     {"room", op_room},
-    {"bound", op_bound},         {"says", op_says},
+    {"bound", op_bound},         {"says", op_says},             {"over", op_over},         {"broken", op_broken},
+    {"closed", op_closed},
 };
 
 static void perform(const char *name) {

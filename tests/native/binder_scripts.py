@@ -223,7 +223,7 @@ class Traffic:
         self.twin.configure(rng.choice((1, 1, 3, 3, 5, 15, 4, 8, 12, 2, 0)), everything, rng.random() < 0.7, bound)
         self._process(rng.random() < 0.15)
         for _ in range(events):
-            self.now += rng.randrange(3)
+            self.now += rng.randrange(3) * rng.choice((1, 1, 1, 1, 1, 6_000_000, 25_000_000_000))
             self._event()
         self.twin.end()
         return self.twin
@@ -420,7 +420,7 @@ class Traffic:
         connection = self._pick(answering=False)
         if connection is None:
             return
-        what = rng.randrange(6)
+        what = rng.randrange(9)
         number = connection.number
         if what == 0:
             self.twin.fail(number, "connection_closed", self.now)
@@ -434,6 +434,13 @@ class Traffic:
             self.twin.starts(number, self.now)
         elif what == 4:
             self.twin.connecting(number, connection.thread)
+        elif what == 5:
+            self.twin.over(number, connection.thread, self.now)
+        elif what == 6:
+            self.twin.broken(number, connection.thread, "ECONNRESET", rng.random() < 0.7, self.now)
+        elif what == 7:
+            self.twin.closed(number, self.now)
+            self.connections.remove(connection)
         else:
             self.twin.moved(number, rng.randrange(4), rng.random() < 0.5, self.now)
 

@@ -101,7 +101,8 @@ class Twin:
             line += f" {int(dialogue.side or 0)} {' '.join(str(int(flag)) for flag in flags)} {_whose(dialogue.tag)}"
         if thread is not None:
             group = thread.group
-            counts = len(thread.serving), len(group.requests), int(thread.interleaves), group.begun
+            flags = int(thread.interleaves), int(thread.strays)
+            counts = len(thread.serving), len(group.requests), *flags, group.begun, group.doubted_until
             line += f" {' '.join(map(str, counts))} {_whose(thread.cause(None))}"
         self.lines.append(line)
 
@@ -171,6 +172,22 @@ class Twin:
     def eof(self, which: int, inbound: bool, now: int) -> None:
         self._did("eof", which, inbound, now)
         self.dialogues[which].eof(inbound, now)
+        self._state(self.dialogues[which])
+
+    def over(self, which: int, thread: int, now: int) -> None:
+        self._did("over", which, thread, now)
+        self.dialogues[which].ended(self.threads[thread], now)
+        self._state(self.dialogues[which], self.threads[thread])
+
+    def broken(self, which: int, thread: int, error_type: str, reading: bool, now: int) -> None:
+        self._did("broken", which, thread, error_type, reading, now)
+        self.dialogues[which].broken(self.threads[thread], error_type, reading, now)
+        self._state(self.dialogues[which], self.threads[thread])
+
+    def closed(self, which: int, now: int) -> None:
+        self._did("closed", which, now)
+        self.dialogues[which].closing(now)
+        self.dialogues[which].closed(now)
         self._state(self.dialogues[which])
 
     def moved(self, which: int, count: int, inbound: bool, now: int) -> None:

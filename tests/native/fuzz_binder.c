@@ -107,7 +107,8 @@ static void receive(struct dialogue *dialogue, struct thread *thread) {
 /* A connection is closed while calls on it may be under way, and its place is used for another. */
 static void close_it(struct dialogue *dialogue) {
     bool busy = false;
-    dialogue_fail(dialogue, BYTES("closed"), 4);
+    dialogue_closing(dialogue, 4);
+    dialogue_closed(dialogue, 4);
     dialogue_release(dialogue);
     for (u32 which = 0; which < 4; which++)
         busy = busy || world.planned[which] == dialogue;
@@ -142,7 +143,12 @@ static void event(void) {
         break;
     case 8: dialogue_connecting(dialogue, thread); break;
     case 9: dialogue_starts(dialogue, 5); break;
-    case 10: dialogue_eof(dialogue, whom & 128, 6); break;
+    case 10:
+        if (whom & 64)
+            dialogue_eof(dialogue, whom & 128, 6);
+        else
+            dialogue_ended(dialogue, whom & 128 ? thread : NULL, 6);
+        break;
     case 11: dialogue_moved(dialogue, byte(), whom & 128, 7); break;
     case 12: close_it(dialogue); break;
     case 13: thread_inherit(thread, &world.threads[byte() % (2 * GROUPS)], false); break;
@@ -159,7 +165,7 @@ static void event(void) {
         else if (whom % 4 == 1)
             group_forked(&world.groups[byte() % GROUPS]);
         else
-            dialogue_fail(dialogue, BYTES("failed"), 8);
+            dialogue_broken(dialogue, whom & 64 ? thread : NULL, BYTES("failed"), whom & 128, 8);
     }
 }
 

@@ -495,6 +495,140 @@ def test_failure() -> None:
     assert not talk.dialogue.unanswered
 
 
+def client_gone(part: bytes = b"", how: str = "ended") -> tuple[Talk, Thread]:
+    """A request was read, `part` of its answer sent, and then its client has gone."""
+    talk = Talk()
+    talk.receive(PLAIN)
+    if part:
+        talk.send(part)
+    if how == "ended":
+        talk.dialogue.ended(talk.thread, 2)
+    else:
+        talk.dialogue.broken(talk.thread, "ECONNRESET", how == "reading", 2)
+    talk.dialogue.closing(3)
+    talk.dialogue.closed(3)
+    assert not talk.dialogue.unanswered
+    return talk, talk.thread
+
+
+def proven(talk: Talk) -> bool:
+    """Whether the next request, on a connection of its own, has its thread's calls."""
+    following = Talk(group=talk.group)
+    following.thread = talk.thread
+    following.receive(PLAIN)
+    return talk.thread.cause(None) is not None
+
+
+@pytest.mark.parametrize("part", [b"", OK[:-1]])
+@pytest.mark.parametrize("how", ["ended", "reading"])
+def test_a_client_that_is_seen_to_go_may_still_be_worked_for(how: str, part: bytes) -> None:
+    talk, thread = client_gone(part, how)
+    assert thread.interleaves
+    assert not proven(talk)
+
+
+@pytest.mark.parametrize("part", [b"", OK[:-1]])
+def test_a_client_that_is_seen_to_go_when_its_answer_is_sent_is_not_worked_for(part: bytes) -> None:
+    """The program was at the end of it."""
+    assert proven(client_gone(part, "writing")[0])
+
+
+def test_a_connection_that_the_program_closes_by_itself_leaves_no_doubt() -> None:
+    talk = Talk()
+    talk.receive(PLAIN)
+    talk.thread.interleaves = True
+    talk.dialogue.closed(2)
+    assert proven(talk)
+
+
+def test_a_call_whose_peer_breaks_off_leaves_no_doubt() -> None:
+    talk = Talk()
+    talk.receive(PLAIN)
+    talk.thread.interleaves = True
+    call = Talk(group=talk.group)
+    call.thread = talk.thread
+    call.send(PLAIN)
+    call.dialogue.broken(talk.thread, "ECONNRESET", True, 2)
+    assert talk.thread.cause(None) is not None
+
+
+def test_what_isnt_http_waits_for_nothing() -> None:
+    """A connection to a database was made for a request, and stays; the request goes on to something else."""
+    talk = Talk()
+    talk.receive(PLAIN)
+    database = Talk(group=talk.group)
+    database.dialogue.connecting(talk.thread)
+    request = talk.thread.serving[0]
+    assert request.waiting == 1
+    database.thread = talk.thread
+    database.send(b"\0\0\0\x08\x04\xd2\x16\x2f")
+    assert request.waiting == 0
+    database.dialogue.closing(3)
+    assert request.dropped_at < 0
+
+
+def test_connecting_again_is_no_other_call() -> None:
+    """Some ask by a second connect(2) how the first one went."""
+    talk = Talk()
+    talk.receive(PLAIN)
+    call = Talk(group=talk.group)
+    call.thread = talk.thread
+    for _ in range(2):
+        call.dialogue.connecting(talk.thread)
+    call.send(PLAIN)
+    assert not talk.thread.strays
+    talk.receive(PLAIN)
+    call.send(PLAIN)
+    call.send(PLAIN)
+    assert talk.thread.strays
+
+
+def test_connections_that_are_made_before_the_first_request_tell_nothing() -> None:
+    talk = Talk()
+    for _ in range(2):
+        Talk(group=talk.group).dialogue.connecting(talk.thread)
+    talk.receive(PLAIN)
+    assert not talk.thread.strays
+
+
+def test_a_proxy_gives_up_its_connecting_with_the_client() -> None:
+    talk = Talk()
+    talk.receive(PLAIN)
+    call = Talk(group=talk.group)
+    call.dialogue.connecting(talk.thread)
+    talk.dialogue.ended(talk.thread, 2)
+    call.dialogue.closing(3)
+    call.dialogue.fail("timeout", 3)
+    call.dialogue.closed(3)
+    talk.dialogue.closing(3)
+    talk.dialogue.closed(3)
+    assert proven(talk)
+
+
+@pytest.mark.parametrize("first", ["call", "client"])
+def test_a_proxy_gives_up_its_call_with_the_client(first: str) -> None:
+    talk = Talk()
+    talk.receive(PLAIN)
+    call = Talk(group=talk.group)
+    call.thread = talk.thread
+    call.send(PLAIN)
+    talk.dialogue.ended(talk.thread, 2)
+    for ended in (call, talk) if first == "call" else (talk, call):
+        ended.dialogue.closing(3)
+        ended.dialogue.closed(3)
+    assert call.records[-1][2] == ExchangeFailed(Side.CLIENT, "timeout")
+    assert proven(talk)
+
+
+@pytest.mark.parametrize(("part", "error"), [(b"", "connection_closed"), (OK[:-1], "incomplete_response")])
+def test_a_call_whose_peer_has_gone(part: bytes, error: str) -> None:
+    talk = Talk()
+    talk.send(PLAIN)
+    talk.receive(part)
+    talk.dialogue.ended(talk.thread, 2)
+    assert talk.records[-1][2] == ExchangeFailed(Side.CLIENT, error)
+
+
 def test_an_answer_before_the_call_returned() -> None:
     """Another thread reads it: the request is recorded once, and before its response."""
     talk = Talk()

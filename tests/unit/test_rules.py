@@ -9,7 +9,7 @@ import pytest
 
 from rbinder.binder.context import SpanContext
 from rbinder.binder.propagation import Inbound
-from rbinder.binder.rules import TASK_NONE, TASK_UNKNOWN, Errand, Group, Request, Thread, finish
+from rbinder.binder.rules import TASK_NONE, TASK_UNKNOWN, Errand, Group, Request, Thread, dropped, finish
 
 PEER = ("127.0.0.1", 80)
 WORK: Errand = (PEER, b"GET", b"/work")
@@ -23,6 +23,7 @@ class Story:
         self.group = Group(migrates)
         self.threads: dict[str, Thread] = {}
         self.requests: dict[str, Request] = {}
+        self.now = 0  # ns
 
     def thread(self, name: str) -> Thread:
         return self.threads.setdefault(name, Thread(self.group))
@@ -31,7 +32,7 @@ class Story:
         if name not in self.requests:
             connection = ord(name[0])
             span_id = name.encode().rjust(8, b"-")
-            self.requests[name] = Request(SpanContext(bytes(16), span_id), Inbound(), connection)
+            self.requests[name] = Request(SpanContext(bytes(16), span_id), Inbound(), connection, self.now)
         return self.requests[name]
 
     # -- what can happen: "<thread> <verb> <what>"
@@ -43,10 +44,12 @@ class Story:
 
     def _reads(self, who: str, request: str) -> None:
         """The thread reads the request's head."""
+        self.thread(who).listens()
         self.thread(who).begin(self.request(request))
 
     def _goes(self, who: str, on: str, reading: str, request: str) -> None:
         """The thread goes on reading the request's body."""
+        self.thread(who).listens()
         self.thread(who).touch(self.request(request))
 
     def _calls(self, who: str, *what: str) -> None:
@@ -54,6 +57,7 @@ class Story:
         errand = CHORE if what == ("chore",) else WORK
         thread = self.thread(who)
         request = thread.cause(errand)
+        thread.acts()
         thread.called(errand)
         if request is not None:
             request.waiting += 1
@@ -61,6 +65,7 @@ class Story:
     def _gets(self, who: str, request: str, rest: str = "") -> None:
         """The thread reads the response to a call of the request's ("nobody": a call that was nobody's)."""
         found = None if request == "nobody" else self.request(request)
+        self.thread(who).listens()
         self.thread(who).resume(found)
         if found is not None:
             found.waiting -= 1
@@ -68,6 +73,23 @@ class Story:
     def _answers(self, who: str, request: str) -> None:
         """The response has ended."""
         finish(self.request(request), self.group)
+
+    def _loses(self, who: str, request: str) -> None:
+        """The thread sees that the request's client has gone, and closes its connection."""
+        found = self.request(request)
+        self.thread(who).listens()
+        self.thread(who).watches(found)
+        self.group.lost(found, self.now)
+        finish(found, self.group)
+
+    def _drops(self, who: str, request: str) -> None:
+        """The program gives up the request's call."""
+        found = self.request(request)
+        dropped(found, self.now)
+        found.waiting -= 1
+
+    def _waits(self, who: str, seconds: str) -> None:
+        self.now += int(float(seconds) * 1e9)
 
     def _starts(self, who: str, other: str) -> None:
         """The thread starts another thread, or ("process 3") a process."""
@@ -157,6 +179,28 @@ STORIES = {
     "loop: the last one left": ("1 reads A; 1 calls; 1 reads B; 1 answers B", "1", ""),
     "loop: the last one left goes on": ("1 reads A; 1 calls; 1 reads B; 1 answers B; 1 gets A", "1", "A"),
     "loop: one at a time": ("1 reads A; 1 answers A; 1 reads B; 1 calls; 1 gets B", "1", "B"),
+    "loop: two calls in a row": ("1 reads A; 1 calls; 1 calls; 1 reads B", "1", ""),
+    "loop: two calls in a row, of the only request": (
+        "1 reads A; 1 reads B; 1 answers B; 1 goes on reading A; 1 calls; 1 calls",
+        "1",
+        "A",
+    ),
+    "loop: two calls in a row, for ever": (
+        "1 reads A; 1 calls; 1 calls; 1 answers A; 1 reads B; 1 calls; 1 reads C",
+        "1",
+        "",
+    ),
+    "loop: two calls in a row, then one at a time": (
+        "1 reads A; 1 calls; 1 calls; 1 answers A; 1 reads B",
+        "1",
+        "B",
+    ),
+    "loop: two calls, something read between": (
+        "1 reads A; 1 calls; 1 gets A; 1 calls; 1 reads B; 1 calls; 1 reads C",
+        "1",
+        "C",
+    ),
+    "threads: two calls in a row": ("1 reads A; 1 calls; 1 calls; 2 reads B; 2 calls; 2 calls", "1", "A"),
     # 5: a loop's own errands
     "an errand, then while a loop serves": (
         "1 calls chore; 1 reads A; 1 calls; 1 reads B; 1 calls; 1 reads C",
@@ -170,7 +214,28 @@ STORIES = {
     ),
     "an errand doesn't hide the one that doesn't wait": ("1 calls chore; 1 reads A; 1 calls; 1 reads B", "1", "B"),
     "an errand of a thread that is no loop": ("1 calls chore; 1 reads A", "1 chore", "A"),
-    # 6: what was started by a request's thread
+    # 6: a client has gone
+    "gone: a loop may be at its request still": ("1 reads A; 1 loses A; 1 reads B", "1", ""),
+    "gone: a loop that served both": ("1 reads A; 1 reads B; 1 loses A", "1", ""),
+    "gone: what came a minute later": ("1 reads A; 1 loses A; 1 waits 61; 1 reads B", "1", "B"),
+    "gone: what came before a minute was over": ("1 reads A; 1 loses A; 1 waits 59; 1 reads B; 1 waits 59", "1", ""),
+    "gone: the thread of another": ("1 reads A; 2 reads B; 1 loses A", "2", "B"),
+    "gone: by another thread's reading": ("1 reads A; 2 loses A; 1 reads B", "1", "B"),
+    "gone: after its call was given up": ("1 reads A; 1 calls; 1 drops A; 1 loses A; 1 reads B", "1", "B"),
+    "gone: and its call is given up": ("1 reads A; 1 calls; 1 loses A; 1 drops A; 1 reads B", "1", "B"),
+    "gone: and its call is given up later": ("1 reads A; 1 calls; 1 loses A; 1 waits 1; 1 drops A; 1 reads B", "1", ""),
+    "gone: long after its call was given up": (
+        "1 reads A; 1 calls; 1 drops A; 1 waits 1; 1 loses A; 1 reads B",
+        "1",
+        "",
+    ),
+    "gone: one with its call, one before": (
+        "1 reads A; 1 loses A; 1 reads B; 1 waits 1; 1 loses B; 1 drops B; 1 reads C",
+        "1",
+        "",
+    ),
+    "gone: who forks": ("1 reads A; 1 loses A; 1 reads B; 1 forks 2", "2", ""),
+    # 7: what was started by a request's thread
     "forked": ("1 reads A; 1 forks 2", "2", "A"),
     "forked: the second call": ("1 reads A; 1 forks 2; 2 calls", "2", "A"),
     "forked: the parent goes on": ("1 reads A; 1 forks 2; 2 calls", "1", "A"),
@@ -200,6 +265,8 @@ MIGRATING = {
     "it doesn't wait for its calls": ("1 reads A; 1 calls; 1 answers A; 1 reads B", "1", ""),
     "it waits for its calls": ("1 reads A; 1 calls; 1 gets A; 1 answers A; 1 reads B", "1", "B"),
     "a new thread": ("1 reads A; 1 starts 2; 2 reads B; 2 answers B", "2", "A"),
+    "a client has gone": ("1 reads A; 2 loses A; 1 reads B", "1", ""),
+    "a client has gone a minute ago": ("1 reads A; 2 loses A; 1 waits 60; 1 reads B", "1", "B"),
 }
 
 
@@ -290,6 +357,8 @@ def test_on_trial_a_thread_is_believed_where_there_is_no_other_request() -> None
     java.read("S")
     assert java.cause("R") is None
     java.answer(one, "P")  # P reads none: it was R's to hand over, and R hasn't taken another's
+    java.pass_trial()
+    assert java.read("R") is java.cause("R")
 
 
 def test_threads_that_answer_what_they_have_read_stand_the_trial() -> None:

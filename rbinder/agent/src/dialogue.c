@@ -109,6 +109,8 @@ void untag(struct dialogue *dialogue) {
 
 void dialogue_connecting(struct dialogue *dialogue, struct thread *thread) {
     untag(dialogue);
+    if (dialogue->connector != thread) /* else it asks again how it went */
+        thread_acts(thread);
     dialogue->connector = thread;
     dialogue->tag = thread->group->migrates ? NULL : request_share(thread_cause(thread, 0, 0));
     if (dialogue->tag)
@@ -122,6 +124,7 @@ void rests(struct dialogue *dialogue, struct group *group) {
 }
 
 void let_go(struct dialogue *dialogue) {
+    untag(dialogue);
     dialogue->opaque = true;
     if (dialogue->sending) /* its heads may lie in what is held */
         return;
@@ -149,6 +152,55 @@ void dialogue_fail(struct dialogue *dialogue, struct bytes error_type, u64 now) 
             report_failure(dialogue, dialogue->turns, error_type, now);
         turn_over(dialogue);
     }
+}
+
+static void desert(struct dialogue *dialogue, struct thread *thread) {
+    dialogue->deserted = dialogue->side == SERVER;
+    if (dialogue->deserted && thread && dialogue->turns && dialogue->turns->request && scanner_idle(&dialogue->requests))
+        thread_watches(thread, dialogue->turns->request);
+}
+
+static void lose_requests(struct dialogue *dialogue, u64 now) {
+    for (struct turn *turn = dialogue->deserted ? dialogue->turns : NULL; turn; turn = turn->next)
+        if (turn->request)
+            request_lost(turn->request, turn->request->home ? turn->request->home->group : dialogue->group, now);
+}
+
+void dialogue_ended(struct dialogue *dialogue, struct thread *thread, u64 now) {
+    if (LIKELY(thread != NULL))
+        thread_listens(thread);
+    dialogue_eof(dialogue, true, now);
+    if (dialogue->side == CLIENT && dialogue->turns)
+        dialogue_fail(dialogue, dialogue_answering(dialogue) ? BYTES("incomplete_response") : BYTES("connection_closed"), now);
+    desert(dialogue, thread);
+}
+
+void dialogue_broken(struct dialogue *dialogue, struct thread *thread, struct bytes error_type, bool reading, u64 now) {
+    if (reading) {
+        if (LIKELY(thread != NULL))
+            thread_listens(thread);
+        desert(dialogue, thread);
+        lose_requests(dialogue, now);
+    }
+    dialogue_fail(dialogue, error_type, now);
+}
+
+void dialogue_closing(struct dialogue *dialogue, u64 now) {
+    if (dialogue->side == SERVER)
+        return;
+    if (dialogue->tag)
+        request_dropped(dialogue->tag, now);
+    for (struct turn *turn = dialogue->turns; turn; turn = turn->next)
+        if (turn->request)
+            request_dropped(turn->request, now);
+}
+
+void dialogue_closed(struct dialogue *dialogue, u64 now) {
+    if (!dialogue->opaque && dialogue->side == SERVER)
+        dialogue_eof(dialogue, false, now);
+    lose_requests(dialogue, now);
+    bool gave_up = dialogue->side == CLIENT && !dialogue_answering(dialogue);
+    dialogue_fail(dialogue, gave_up ? BYTES("timeout") : BYTES("connection_closed"), now);
 }
 
 void dialogue_eof(struct dialogue *dialogue, bool inbound, u64 now) {
@@ -219,6 +271,7 @@ static void read_requests(struct dialogue *dialogue, struct thread *thread, cons
 }
 
 void dialogue_received(struct dialogue *dialogue, struct thread *thread, const struct source *source, u64 count, u64 now) {
+    thread_listens(thread);
     if (dialogue->sending && dialogue->side != SERVER)
         answered_early(dialogue, now);
     if (dialogue->opaque)

@@ -84,6 +84,7 @@ struct dialogue {
     u64 task;                  /* whom its next request is for, by the runtime's word; TASK_UNKNOWN: that isn't said */
     u8 side;                   /* enum side; UNKNOWN_SIDE until the first byte shows it */
     bool known_start, opaque, fresh, released;
+    bool deserted;             /* SERVER: the client sends no more */
 };
 
 /* What is to be done with a call that sends (plans.py, Plan). Lives in the caller's frame between plan and sent, as do
@@ -113,6 +114,12 @@ void dialogue_starts(struct dialogue *dialogue, u64 now);
 void dialogue_give_up(struct dialogue *dialogue, struct bytes error_type, u64 now);
 void dialogue_fail(struct dialogue *dialogue, struct bytes error_type, u64 now);
 void dialogue_eof(struct dialogue *dialogue, bool inbound, u64 now);
+/* The peer sends no more; a call has failed, that read or that sent; the program has closed it, told in two steps, so that
+ * it can be said between them how a connect has ended. `thread` NULL: it isn't known whose. */
+void dialogue_ended(struct dialogue *dialogue, struct thread *thread, u64 now);
+void dialogue_broken(struct dialogue *dialogue, struct thread *thread, struct bytes error_type, bool reading, u64 now);
+void dialogue_closing(struct dialogue *dialogue, u64 now);
+void dialogue_closed(struct dialogue *dialogue, u64 now);
 /* Gives back all that is held, records nothing. A call that is under way may still be ended by dialogue_sent. */
 void dialogue_release(struct dialogue *dialogue);
 static inline bool dialogue_settled(const struct dialogue *dialogue) {

@@ -18,7 +18,7 @@
 
 extern int *__errno_location(void) __attribute__((weak));
 
-/* What the forking thread worked for, its child works for (rule 6). All else belongs to threads that are not here. */
+/* What the forking thread worked for, its child works for (rule 7). All else belongs to threads that are not here. */
 static void inherit(struct place *before) {
     struct place *place = place_take(self.tid);
     if (place && before)

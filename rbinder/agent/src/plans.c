@@ -92,10 +92,9 @@ static void begin_plan(struct dialogue *dialogue, struct thread *thread, const s
 
 /* -- planning requests */
 
-/* On an event loop a connection may be handed to another request: only if nobody else waits for one. */
+/* On an event loop a connection may be handed to another request: only if nobody else can wait for one. */
 static bool agrees(const struct thread *thread, const struct request *tag) {
-    u32 own = tag->home == thread && !tag->waiting ? 1 : 0;
-    return !thread->interleaves || thread->idle == own;
+    return !thread->interleaves || (!group_doubts(thread->group, tag) && thread_excludes_others(thread, tag));
 }
 
 /* Rule 0: the runtime's word. Rule 2: the first request of a connection belongs to what connected it; later ones to the
@@ -232,6 +231,8 @@ static void called(struct dialogue *dialogue, struct thread *thread, struct turn
     if (turn->called)
         return;
     turn->called = true;
+    if (!dialogue->fresh || dialogue->connector != thread) /* else it was connected for */
+        thread_acts(thread);
     untag(dialogue);
     rests(dialogue, NULL);
     dialogue->fresh = false;

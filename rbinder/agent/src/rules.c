@@ -319,21 +319,27 @@ static struct request *borrowed_cause(struct thread *thread) {
     return thread->borrowed_at < 0 || thread->borrowed_at == (s64)thread->group->begun ? request : NULL;
 }
 
+bool thread_excludes_others(const struct thread *thread, const struct request *own) {
+    bool served = own->home == thread;
+    if (thread->idle > (served && !own->waiting ? 1u : 0u))
+        return false;
+    return !thread->strays || thread->serving_count == (served ? 1u : 0u);
+}
+
 struct request *thread_cause(struct thread *thread, u64 errand, u64 peer) {
     struct group *group = thread->group;
     if (UNLIKELY(thread_has_word(thread)))
         return thread_named_request(thread, thread->asked != TASK_UNKNOWN ? thread->asked : thread->task);
     if (group->migrates) /* the only open request; that all others wait would prove nothing */
-        return group->open == 1 && !group->acts_alone ? group->requests : NULL;
+        return group->open == 1 && !group->acts_alone && !group_doubts(group, group->requests) ? group->requests : NULL;
     struct request *current = thread->current;
     if (!current || !request_open(current))
         return borrowed_cause(thread);
-    if (thread->interleaves && known_errand(thread, errand))
+    if (thread->interleaves && (known_errand(thread, errand) || group_doubts(group, current)))
         return NULL;
-    bool served = current->home == thread;
-    if (thread->idle > (served && !current->waiting ? 1u : 0u))
+    if (!thread_excludes_others(thread, current))
         return NULL;
-    bool others = thread->serving_count > (served ? 1u : 0u);
+    bool others = thread->serving_count > (current->home == thread ? 1u : 0u);
     if (others && thread->answered && errand && spare_count(group, peer) < TO_SPARE)
         return NULL;
     return current;
@@ -351,6 +357,25 @@ void thread_called(struct thread *thread, u64 errand) {
     }
     if (thread->group->migrates && !thread->group->open)
         thread->group->acts_alone = true;
+}
+
+void request_lost(struct request *request, struct group *group, u64 now) {
+    if ((s64)now - request->dropped_at < (s64)SAME_MOMENT)
+        return;
+    request->lost_in = group;
+    request->lost_at = now;
+    group->doubt_before = group->doubt;
+    group->doubt = now + LINGERS;
+}
+
+void request_dropped(struct request *request, u64 now) {
+    struct group *group = request->lost_in;
+    request->dropped_at = (s64)now;
+    if (!group || now - request->lost_at >= SAME_MOMENT)
+        return;
+    if (group->doubt == request->lost_at + LINGERS) /* the program is done with it for all that */
+        group->doubt = group->doubt_before;
+    request->lost_in = NULL;
 }
 
 void request_finish(struct request *request, struct group *group) {

@@ -65,29 +65,29 @@ void announce(const struct dialogue *dialogue, u64 now) {
 /* -- what happens */
 
 void connection_ended(struct connection *connection, u64 now) {
-    struct dialogue *dialogue = &connection->dialogue;
-    dialogue_eof(dialogue, true, now);
-    if (dialogue->side == CLIENT && dialogue_unanswered(dialogue))
-        dialogue_fail(dialogue, dialogue_answering(dialogue) ? BYTES("incomplete_response") : BYTES("connection_closed"), now);
+    dialogue_ended(&connection->dialogue, own_thread(), now);
 }
 
 void connection_decided(struct connection *connection, int error) {
     connection->connecting = false;
     connection->connect_end = monotonic();
     connection->error = error;
+    struct thread *thread = error && error != ETIMEDOUT ? own_thread() : NULL;
+    if (thread)
+        thread_listens(thread);
     if (!error)
         connect_succeeded(connection);
     else if (error != EINPROGRESS)
         connect_failed(connection, connection->connect_end);
 }
 
-void connection_broken(struct connection *connection, int error, u64 now) {
+void connection_broken(struct connection *connection, int error, bool reading, u64 now) {
     struct bytes type = error_type_of(error);
     if (!type.size)
         return;
     if (connection->connecting)
         connection_decided(connection, error);
-    dialogue_fail(&connection->dialogue, type, now);
+    dialogue_broken(&connection->dialogue, own_thread(), type, reading, now);
 }
 
 static void know_peer(struct connection *connection, const struct address *address) {

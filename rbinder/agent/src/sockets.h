@@ -14,7 +14,8 @@ bool address_read(const void *sockaddr, u64 size, struct address *address);
 
 /* sockets.c */
 void connection_ended(struct connection *connection, u64 now);             /* the peer sends no more */
-void connection_broken(struct connection *connection, int error, u64 now); /* a call has failed with this errno */
+/* A call, that reads or that sends, has failed with this errno. */
+void connection_broken(struct connection *connection, int error, bool reading, u64 now);
 void connection_told(struct connection *connection, u64 now);              /* announce */
 struct bytes error_type_of(int error);                                     /* size 0: says nothing of the connection */
 

@@ -134,12 +134,10 @@ RARE static void released(struct connection *connection) {
     struct dialogue *dialogue = &connection->dialogue;
     u64 now = monotonic();
     if (connection->epoch == agent.epoch) {
+        dialogue_closing(dialogue, now);
         if (connection->connecting)
             connection_decided(connection, ETIMEDOUT); /* given up before it was decided */
-        if (!dialogue->opaque && dialogue->side == SERVER)
-            dialogue_eof(dialogue, false, now);
-        bool gave_up = dialogue->side == CLIENT && !dialogue_answering(dialogue);
-        dialogue_fail(dialogue, gave_up ? BYTES("timeout") : BYTES("connection_closed"), now);
+        dialogue_closed(dialogue, now);
         if (connection->told)
             report_put(CONNECTION_CLOSED, now, dialogue->identity, NULL, NULL, 0);
     }

@@ -61,7 +61,7 @@ RARE static void receive_failed(u64 entry) {
         return;
     struct connection *connection = enter_for(entry);
     if (connection) {
-        connection_broken(connection, error, monotonic());
+        connection_broken(connection, error, true, monotonic());
         leave();
     }
 }
@@ -291,7 +291,7 @@ static ssize_t ended(struct sending *sending, ssize_t result) {
     ssize_t told = dialogue_sent(&connection->dialogue, &sending->plan, result, now);
     sharing_sent(connection);
     if (result < 0)
-        connection_broken(connection, (int)-result, now);
+        connection_broken(connection, (int)-result, false, now);
     if (connection->sending == sending)
         connection->sending = NULL;
     if (connection->closed)

@@ -39,7 +39,7 @@ static void set_parent(struct turn *turn, const struct context *parent) {
 
 /* -- incoming requests */
 
-static struct request *new_request(const struct dialogue *dialogue, const struct head *head) {
+static struct request *new_request(const struct dialogue *dialogue, const struct head *head, u64 started) {
     struct request *request = request_take();
     if (!request)
         return NULL;
@@ -49,6 +49,9 @@ static struct request *new_request(const struct dialogue *dialogue, const struct
     request->connection = dialogue->identity;
     request->references = 1;
     request->waiting = 0;
+    request->began = started;
+    request->dropped_at = NEVER_DROPPED;
+    request->lost_in = NULL;
     request->open = true;
     request->foreign = request->grouped = false;
     request->home = NULL;
@@ -56,7 +59,7 @@ static struct request *new_request(const struct dialogue *dialogue, const struct
 }
 
 struct turn *turn_incoming(const struct dialogue *dialogue, struct thread *thread, const struct head *head, u64 started) {
-    struct request *request = new_request(dialogue, head);
+    struct request *request = new_request(dialogue, head, started);
     struct turn *turn = request ? new_turn(request, started) : NULL;
     if (turn) {
         turn->span = request->span;
