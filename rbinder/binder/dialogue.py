@@ -127,7 +127,7 @@ class Dialogue:
         """The peer sends no more."""
         thread.listens()
         self.eof(inbound=True, now=now)
-        if self.side is Side.CLIENT and self._turns:
+        if self.side is Side.CLIENT and self.unanswered:
             self.fail("incomplete_response" if self.answering else "connection_closed", now)
         self._desert(thread)
 
@@ -136,7 +136,7 @@ class Dialogue:
         if reading:
             thread.listens()
             self._desert(thread)
-            self._leave(now)
+            self._lose(now)
         self.fail(error_type, now)
 
     def closing(self, now: int) -> None:
@@ -150,7 +150,7 @@ class Dialogue:
         """The program has closed it."""
         if self.side is Side.SERVER and not self.opaque:
             self.eof(inbound=False, now=now)
-        self._leave(now)
+        self._lose(now)
         gave_up = self.side is Side.CLIENT and not self.answering
         self.fail("timeout" if gave_up else "connection_closed", now)
 
@@ -159,7 +159,7 @@ class Dialogue:
         if self._deserted and self._turns and self._requests.idle and (request := self._turns[0].request):
             thread.watches(request)
 
-    def _leave(self, now: int) -> None:
+    def _lose(self, now: int) -> None:
         for turn in self._turns if self._deserted else ():
             if (request := turn.request) and request.home is not None:
                 request.home.group.lost(request, now)

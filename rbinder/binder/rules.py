@@ -81,8 +81,8 @@ class Group:
     """
 
     __slots__ = (
-        *("_hands_over", "_lost_at", "_lost_before", "_trial", "acts_alone", "begun", "migrates", "on_trial"),
-        *("requests", "spare"),
+        *("_hands_over", "_doubted_before", "_trial", "acts_alone", "begun", "doubted_until", "migrates"),
+        *("on_trial", "requests", "spare"),
     )
 
     def __init__(self, migrates: bool = False) -> None:
@@ -93,7 +93,7 @@ class Group:
         self.requests: list[Request] = []
         self.begun = 0
         self.acts_alone = False
-        self._lost_at = self._lost_before = -_LINGERS  # when a client has gone, and when one had before it
+        self.doubted_until = self._doubted_before = 0  # a minute after a client has gone, and after one had before it
         self.spare: Counter[object] = Counter()
 
     def try_threads(self, hands_over: Callable[[], bool]) -> None:
@@ -117,22 +117,17 @@ class Group:
         """The request's client has gone, and its answer wasn't at its end."""
         if now - request.dropped_at >= _SAME_MOMENT:
             request.lost_in, request.lost_at = self, now
-            self._lost_before, self._lost_at = self._lost_at, now
+            self._doubted_before, self.doubted_until = self.doubted_until, now + _LINGERS
 
     def settle(self, request: Request) -> None:
         """The program is done with a request whose client has gone."""
-        if self._lost_at == request.lost_at:
-            self._lost_at = self._lost_before
+        if self.doubted_until == request.lost_at + _LINGERS:
+            self.doubted_until = self._doubted_before
         request.lost_in = None
 
     def doubts(self, request: Request) -> bool:
         """Whether what seems to be done for it may be done for one whose client has gone."""
         return request.began < self.doubted_until
-
-    @property
-    def doubted_until(self) -> int:
-        """When the last client that has gone is forgotten."""
-        return self._lost_at + _LINGERS
 
     def sole_candidate(self) -> Request | None:
         """The only open request. (That all others wait would prove nothing: a task may have several calls to make.)"""

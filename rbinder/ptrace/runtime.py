@@ -4,31 +4,41 @@ from __future__ import annotations
 
 import mmap
 import os
+from enum import IntEnum
 from functools import lru_cache
+
+
+class Tasks(IntEnum):
+    """What a runtime does with tasks. HANDED: the program's threads may serve requests, or hand them over."""
+
+    KEPT = 0
+    HANDED = 1
+    MOVED = 2
+
 
 # The Go linker writes this at the head of the section .go.buildinfo (go/src/debug/buildinfo).
 _GO = b"\xff Go buildinf:"
 _TOKIO = b"tokio-runtime-worker"  # the name tokio's scheduler gives its threads
 _MONO = b"mono_get_root_domain"  # what it exports to those that embed it; libmonosgen is a library of its own elsewhere
-_LIBRARIES = ("/libcoreclr.so", "/libmonosgen-")  # .NET
-_JAVA = ("/libjvm.so",)
+_LIBRARIES = (
+    ("/libcoreclr.so", Tasks.MOVED),  # .NET
+    ("/libmonosgen-", Tasks.MOVED),
+    ("/libjvm.so", Tasks.HANDED),
+)
 _CARRIERS = "ForkJoinPool-"  # threads on which Java runs virtual ones, and others what was handed to them
 _LIMIT = 64 << 20  # bytes searched: what Go and Rust link statically lies within
 
 
-def migrates(tgid: int) -> bool:
-    """Whether a process has such a runtime in its program, or has loaded one. False where it can't be read."""
+def tasks(tgid: int) -> Tasks:
+    """What its program is, and what it has loaded, tells of a process. KEPT where that can't be read."""
     path = f"/proc/{tgid}/exe"
     try:
         status = os.stat(path)
     except OSError:
-        return False
-    return _search(status.st_dev, status.st_ino, status.st_mtime_ns, path) or _has_loaded(tgid, _LIBRARIES)
-
-
-def may_migrate(tgid: int) -> bool:
-    """Whether that depends on the program: Java's threads serve requests, or hand them over."""
-    return _has_loaded(tgid, _JAVA)
+        return Tasks.KEPT
+    if _search(status.st_dev, status.st_ino, status.st_mtime_ns, path):
+        return Tasks.MOVED
+    return _by_libraries(tgid)
 
 
 def has_carriers(tgid: int) -> bool:
@@ -48,12 +58,12 @@ def _name(path: str) -> str:
         return ""
 
 
-def _has_loaded(tgid: int, libraries: tuple[str, ...]) -> bool:
+def _by_libraries(tgid: int) -> Tasks:
     try:
         with open(f"/proc/{tgid}/maps", encoding="utf-8", errors="replace") as maps:
-            return any(library in line for line in maps for library in libraries)
+            return max((told for line in maps for library, told in _LIBRARIES if library in line), default=Tasks.KEPT)
     except OSError:
-        return False
+        return Tasks.KEPT
 
 
 @lru_cache(maxsize=128)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from rbinder.binder.rules import Group, Thread
 from rbinder.ptrace.connections import Descriptors
 from rbinder.ptrace.lookups import Answers
-from rbinder.ptrace.runtime import has_carriers, may_migrate, migrates
+from rbinder.ptrace.runtime import Tasks, has_carriers, tasks
 from rbinder.ptrace.scratch import Scratch
 
 
@@ -79,8 +79,9 @@ class Process:
         """It serves: find out, once, whether its runtime moves tasks between threads."""
         if not self._recognised:
             self._recognised = True
-            self.group.migrates = migrates(self.tgid)
-            if may_migrate(self.tgid):
+            found = tasks(self.tgid)
+            self.group.migrates = found is Tasks.MOVED
+            if found is Tasks.HANDED:
                 self.group.try_threads(lambda: has_carriers(self.tgid))
 
     def renew_group(self) -> None:

@@ -63,6 +63,11 @@ class Talk:
             part = data[at : at + piece]
             self.dialogue.received(self.thread, Bytes(part), len(part), 1)
 
+    def close(self) -> None:
+        """The program closes the connection."""
+        self.dialogue.closing(3)
+        self.dialogue.closed(3)
+
     def plan(self, data: bytes) -> Plan:
         return self.dialogue.plan(self.thread, Bytes(data), 1)
 
@@ -495,7 +500,7 @@ def test_failure() -> None:
     assert not talk.dialogue.unanswered
 
 
-def client_gone(part: bytes = b"", how: str = "ended") -> tuple[Talk, Thread]:
+def client_gone(part: bytes = b"", how: str = "ended") -> Talk:
     """A request was read, `part` of its answer sent, and then its client has gone."""
     talk = Talk()
     talk.receive(PLAIN)
@@ -505,10 +510,9 @@ def client_gone(part: bytes = b"", how: str = "ended") -> tuple[Talk, Thread]:
         talk.dialogue.ended(talk.thread, 2)
     else:
         talk.dialogue.broken(talk.thread, "ECONNRESET", how == "reading", 2)
-    talk.dialogue.closing(3)
-    talk.dialogue.closed(3)
+    talk.close()
     assert not talk.dialogue.unanswered
-    return talk, talk.thread
+    return talk
 
 
 def proven(talk: Talk) -> bool:
@@ -522,22 +526,22 @@ def proven(talk: Talk) -> bool:
 @pytest.mark.parametrize("part", [b"", OK[:-1]])
 @pytest.mark.parametrize("how", ["ended", "reading"])
 def test_a_client_that_is_seen_to_go_may_still_be_worked_for(how: str, part: bytes) -> None:
-    talk, thread = client_gone(part, how)
-    assert thread.interleaves
+    talk = client_gone(part, how)
+    assert talk.thread.interleaves
     assert not proven(talk)
 
 
 @pytest.mark.parametrize("part", [b"", OK[:-1]])
 def test_a_client_that_is_seen_to_go_when_its_answer_is_sent_is_not_worked_for(part: bytes) -> None:
     """The program was at the end of it."""
-    assert proven(client_gone(part, "writing")[0])
+    assert proven(client_gone(part, "writing"))
 
 
 def test_a_connection_that_the_program_closes_by_itself_leaves_no_doubt() -> None:
     talk = Talk()
     talk.receive(PLAIN)
     talk.thread.interleaves = True
-    talk.dialogue.closed(2)
+    talk.close()
     assert proven(talk)
 
 
@@ -600,8 +604,7 @@ def test_a_proxy_gives_up_its_connecting_with_the_client() -> None:
     call.dialogue.closing(3)
     call.dialogue.fail("timeout", 3)
     call.dialogue.closed(3)
-    talk.dialogue.closing(3)
-    talk.dialogue.closed(3)
+    talk.close()
     assert proven(talk)
 
 
@@ -614,8 +617,7 @@ def test_a_proxy_gives_up_its_call_with_the_client(first: str) -> None:
     call.send(PLAIN)
     talk.dialogue.ended(talk.thread, 2)
     for ended in (call, talk) if first == "call" else (talk, call):
-        ended.dialogue.closing(3)
-        ended.dialogue.closed(3)
+        ended.close()
     assert call.records[-1][2] == ExchangeFailed(Side.CLIENT, "timeout")
     assert proven(talk)
 

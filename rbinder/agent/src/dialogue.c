@@ -170,7 +170,7 @@ void dialogue_ended(struct dialogue *dialogue, struct thread *thread, u64 now) {
     if (LIKELY(thread != NULL))
         thread_listens(thread);
     dialogue_eof(dialogue, true, now);
-    if (dialogue->side == CLIENT && dialogue->turns)
+    if (dialogue->side == CLIENT && dialogue_unanswered(dialogue))
         dialogue_fail(dialogue, dialogue_answering(dialogue) ? BYTES("incomplete_response") : BYTES("connection_closed"), now);
     desert(dialogue, thread);
 }
