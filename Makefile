@@ -38,7 +38,7 @@ check: $(STAMP)  ## ruff and mypy --strict; changes nothing
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy --strict
 
-bench: $(STAMP) $(AGENT)  ## write docs/benchmarks.md, in half an hour (QUICK=1: a first look; ARGS="Node C": these alone)
+bench: $(STAMP) $(AGENT)  ## write docs/benchmarks.md, in fifty minutes (QUICK=1: a first look; ARGS="Node C": these alone)
 	scripts/bootstrap bench
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(PYTHON) bench/run.py $(if $(QUICK),--quick) $(ARGS)

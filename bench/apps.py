@@ -4,8 +4,8 @@ Run by itself, `python bench/apps.py` builds them all, and tells what can't be h
 
 The CPU-bound paths run a loop of MILLISECOND rounds, a constant in each program. Started with a number of rounds alone,
 a program runs those and ends: MILLISECOND is a thousandth of the rounds that took a second of user time more than none
-did, on a 2-core x86-64 virtual machine of 2025 (for Python: `python -m timeit -s 'from app import spin' 'spin(N)'`).
-Elsewhere it is longer or shorter than 1 ms, for all variants of a program alike.
+did, on a 2-core x86-64 virtual machine of 2025 (for Python: `python -m timeit -s 'from app import spin' 'spin(N)'`;
+for Ruby: `ruby -e 'load "app.rb"; spin(N)'`). Elsewhere it is longer or shorter than 1 ms, for all variants alike.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class App:
     """A front. `sdk` is how its ecosystem's instrumentation is added; where it is None, `why_not` says why.
 
     `internal_spans` are those that the SDK makes for a request beyond SERVER and CLIENT spans, which rbinder makes too.
-    After `warms` seconds of load what a just-in-time compiler still does shows no more (seen on 2 cores).
+    After `warms` seconds of load what a just-in-time compiler still does shows no more: where the CPU time of a request
+    ceased to fall, second by second, on 2 cores. `several` can be run side by side.
     """
 
     name: str
@@ -43,6 +44,7 @@ class App:
     archetypes: tuple[str, ...] = ARCHETYPES
     internal_spans: int = 0
     warms: float = 2.0
+    several: bool = True
     asked: bool = False  # whether rbinder asks its runtime for whom a call is
     why_no_agent: str = ""  # why the engine agent can't trace it
 
@@ -78,7 +80,7 @@ def _c(directory: Path) -> App:
 
 def _node(directory: Path) -> App:
     words = (need("node"), str(SOURCES / "node" / "front.js"), "{port}", "{back}")
-    return _with(Peers(directory).node, App("Node", words, warms=4.0, asked=True))
+    return _with(Peers(directory).node, App("Node", words, warms=6.0, asked=True))
 
 
 def _flask(directory: Path) -> App:
@@ -97,6 +99,13 @@ def _fastapi(directory: Path) -> App:
     return App("FastAPI", words, sdk, internal_spans=messages, asked=True)
 
 
+def _ruby(directory: Path) -> App:
+    puma = ("env", "BACK_PORT={back}", need("puma"), "--quiet", "--environment", "none", "--config", "-")
+    options = ("--threads", f"{THREADS}:{THREADS}", "--bind", "tcp://127.0.0.1:{port}")
+    why = "its instrumentation is on rubygems.org alone, from where nothing is fetched here"
+    return App("Ruby", (*puma, *options, str(SOURCES / "ruby" / "config.ru")), why_not=why, asked=True)
+
+
 def _java(directory: Path) -> App:
     classes = directory / "java"
     compile = [need("javac"), "-d", str(classes), str(SOURCES / "java" / "Front.java")]
@@ -104,7 +113,7 @@ def _java(directory: Path) -> App:
     # Without Nagle's algorithm, and with as many kept connections as threads: the defaults are 40 ms and five.
     options = ("-Dsun.net.httpserver.nodelay=true", f"-Dhttp.maxConnections={THREADS}")
     words = ("java", *options, "-cp", str(classes), "Front", "{port}", "{back}")
-    return _with(Peers(directory).java, App("Java", words, warms=6.0, asked=True))
+    return _with(Peers(directory).java, App("Java", words, warms=14.0, asked=True))
 
 
 def _spring(directory: Path) -> App:
@@ -112,7 +121,7 @@ def _spring(directory: Path) -> App:
     package = [need("mvn"), "-q", "-B", "-f", str(SOURCES / "spring" / "pom.xml"), f"-Doutput={out}", "package"]
     once(directory / "spring.done", [*_sources("spring"), *package], lambda: run(package))
     words = ("java", "-jar", str(out / "front.jar"), "{port}", "{back}")
-    return _with(Peers(directory).java, App("Spring Boot", words, warms=8.0, asked=True))
+    return _with(Peers(directory).java, App("Spring Boot", words, warms=18.0, several=False, asked=True))
 
 
 def _go(directory: Path) -> App:
@@ -158,6 +167,7 @@ _BUILDERS: dict[str, Callable[[Path], App]] = {
     "Node": _node,
     "Flask": _flask,
     "FastAPI": _fastapi,
+    "Ruby": _ruby,
     "Java": _java,
     "Spring Boot": _spring,
     "Go": _go,

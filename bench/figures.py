@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from model import AGAIN, UNTOUCHED, Cell, Report, Round
@@ -75,6 +75,20 @@ def ratio(cell: Cell, base: Cell, measure: Measure) -> Ratio:
     if not ratios:
         raise ValueError("no rounds to compare")
     return Ratio(statistics.median(ratios), min(ratios), max(ratios))
+
+
+def processes(cells: Sequence[Cell], base: Sequence[Cell], measure: Measure) -> Ratio:
+    """Of several processes, to the mean of several others in the same round: the median process, the least, the most.
+
+    Raises ValueError where there are none.
+    """
+    means = [statistics.mean(map(measure, turn)) for turn in zip(*(cell.rounds for cell in base), strict=True)]
+    each = [
+        statistics.median(measure(one) / mean for one, mean in zip(cell.rounds, means, strict=True)) for cell in cells
+    ]
+    if not each:
+        raise ValueError("no processes to compare")
+    return Ratio(statistics.median(each), min(each), max(each))
 
 
 def median(cell: Cell, measure: Measure) -> float:

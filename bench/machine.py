@@ -64,6 +64,8 @@ def versions(directory: Path) -> dict[str, str]:
     }
     for name, pattern, *command in (
         ("Node", r"v(\S+)", "node", "--version"),
+        ("Ruby", r"ruby (\S+)", "ruby", "--version"),
+        ("puma", r"version (\S+)", "puma", "--version"),
         ("Java", r'version "([^"]+)"', "java", "-version"),
         ("Go", r"go(\d\S+)", "go", "version"),
         ("gcc", r"(\d+\.\d+\.\d+)", "gcc", "--version"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,28 +13,14 @@ from typing import TypeVar
 from apps import App
 from figures import total
 from fronts import PATIENCE, Front, start
-from loads import Generators, Load
-from model import (
-    AGENT,
-    PARTS,
-    PTRACE,
-    SDK,
-    STRACE,
-    UNASKED,
-    UNTOUCHED,
-    VARIANTS,
-    Cell,
-    Footprint,
-    Report,
-    Round,
-)
+from loads import Generators
+from model import AGENT, PTRACE, STRACE, UNTOUCHED, VARIANTS, Cell, Footprint, Report
 from profiles import profile
 from programs import Failure, Programs
 from receiver import Receiver
+from stretches import CONNECTIONS, Stretches
 
-_TRACING = (AGENT, UNASKED, PTRACE, SDK)  # variants that make spans
 T = TypeVar("T")
-CONNECTIONS = 8
 USED_TO = 0.2  # of the time that a program takes to be warm, for each kind of load before it is measured
 SHARE, FASTEST = 0.25, 1000  # a fixed rate: so much of what the untouched program can do, and requests a second at most
 
@@ -70,8 +55,8 @@ FULL = Plan(
     profile=3,
     loads=(
         Stress("hello", fixed=False),
-        Stress("work", fixed=False, more=(STRACE, *PARTS)),
-        Stress("work", fixed=False, more=PARTS, connections=1),
+        Stress("work", fixed=False, more=(STRACE,)),
+        Stress("work", fixed=False, connections=1),
         Stress("cpu", fixed=False),
         Stress("work", fixed=True, more=(STRACE,)),
         Stress("io", fixed=True),
@@ -80,9 +65,9 @@ FULL = Plan(
 )
 QUICK = Plan(
     rounds=3,
-    seconds=0.3,
+    seconds=0.25,
     starts=1,
-    warmup=0.2,
+    warmup=0.1,
     profile=1,
     loads=(Stress("work", fixed=False, more=(STRACE,)), Stress("mixed", fixed=True)),
 )
@@ -101,30 +86,29 @@ class Bench:
             receiver = Receiver()
             programs.callback(receiver.close)
             fronts = self._start(programs, app, back, receiver)
+            stretches = Stretches(self._generators, receiver, self._plan.seconds)
             for front in list(fronts.values()):
                 archetype = "work" if "work" in app.archetypes else app.archetypes[0]
-                self._try(fronts, front, partial(self._accustom, front, archetype, receiver))
+                self._accustom(fronts, front, archetype, stretches)
             for stress in self._plan.loads:
                 if UNTOUCHED in fronts and stress.archetype in app.archetypes:
-                    self._stress(fronts, stress, receiver)
+                    self._stress(fronts, stress, stretches)
             for front in fronts.values():
                 footprint = self._footprints[front.variant]
                 footprint.memory_program, footprint.memory_tool = front.memory
             if profiled:
                 self._profile(fronts)
         if UNTOUCHED in fronts:
-            self._report.footprints.extend(self._footprints[name] for name in fronts if name in VARIANTS)
+            self._report.footprints.extend(self._footprints[name] for name in fronts)
 
     def _start(self, programs: Programs, app: App, back: int, receiver: Receiver) -> dict[str, Front]:
         """Every variant, in turns; the last of its starts goes on running."""
         fronts: dict[str, Front] = {}
         absent: set[str] = set()
-        more = {name for stress in self._plan.loads for name in stress.more}
-        wanted = [*VARIANTS, *(name for name in PARTS if name in more and _fits(app, name))]
         for turn in range(self._plan.starts):
-            for variant in random.sample(wanted, len(wanted)):
+            for variant in random.sample(VARIANTS, len(VARIANTS)):
                 last = turn == self._plan.starts - 1
-                if variant in absent or (variant in (STRACE, *PARTS) and not last):
+                if variant in absent or (variant == STRACE and not last):
                     continue
                 try:
                     front = start(programs, app, variant, back, receiver)
@@ -138,29 +122,28 @@ class Bench:
                     fronts[variant] = front
                 else:
                     front.program.stop(PATIENCE)
-        return {variant: fronts[variant] for variant in wanted if variant in fronts}
+        return {variant: fronts[variant] for variant in VARIANTS if variant in fronts}
 
-    def _accustom(self, front: Front, archetype: str, receiver: Receiver, part: float = 1.0) -> None:
-        """Load that isn't counted, and what its spans cost: over before anything is measured."""
+    def _accustom(
+        self, fronts: dict[str, Front], front: Front, archetype: str, stretches: Stretches, part: float = 1.0
+    ) -> None:
         seconds = front.app.warms * self._plan.warmup * part
-        with suppress(Failure):  # a cold program on a busy machine may have no answer yet
-            load = self._generators.saturate(front.port, f"/{archetype}", CONNECTIONS, seconds)
-            receiver.take(front.sender, expected(front.variant, archetype, load.requests))
+        self._try(fronts, front, partial(stretches.accustom, front, archetype, seconds))
 
-    def _stress(self, fronts: dict[str, Front], stress: Stress, receiver: Receiver) -> None:
+    def _stress(self, fronts: dict[str, Front], stress: Stress, stretches: Stretches) -> None:
         """All rounds under one kind of load."""
-        asked = {name: front for name, front in fronts.items() if name in stress.more or name not in (STRACE, *PARTS)}
+        asked = {name: front for name, front in fronts.items() if name in stress.more or name != STRACE}
         app, rate = fronts[UNTOUCHED].app, self._rate(fronts[UNTOUCHED], stress.archetype) if stress.fixed else 0
         cells = {name: Cell(app.name, stress.archetype, name, stress.connections, rate) for name in asked}
         how = f"{rate}/s" if rate else f"as fast as it goes, {stress.connections} connections"
         print(f"{app.name}, {stress.archetype}, {how}", file=sys.stderr)
         for front in list(asked.values()):
             if front.variant in fronts:
-                self._try(fronts, front, partial(self._accustom, front, stress.archetype, receiver, USED_TO))
+                self._accustom(fronts, front, stress.archetype, stretches, USED_TO)
         for _ in range(self._plan.rounds):
             for name in random.sample(list(asked), len(asked)):
                 if name in fronts:
-                    ask = partial(self._round, fronts[name], cells[name], receiver)
+                    ask = partial(stretches.measure, fronts[name], cells[name])
                     found = self._try(fronts, fronts[name], ask)
                     if found is not None:
                         cells[name].rounds.append(found)
@@ -175,25 +158,6 @@ class Bench:
         """A fixed rate that the untouched program bears with ease, coarse enough for two runs to have the same."""
         load = self._generators.saturate(front.port, f"/{archetype}", CONNECTIONS, self._plan.seconds)
         return even(min(load.requests / load.seconds * SHARE, FASTEST))
-
-    def _round(self, front: Front, cell: Cell, receiver: Receiver) -> Round:
-        """One stretch; what its spans still cost after it is counted to it, and over before the next."""
-        receiver.forget(front.sender)
-        front.look()
-        before = front.cpu()
-        load = self._ask(front, cell)
-        front.weigh()
-        due = expected(front.variant, cell.archetype, load.requests)
-        spans = receiver.take(front.sender, due) if due else 0
-        own, tool = (after - earlier for after, earlier in zip(front.cpu(), before, strict=True))
-        return Round(load.requests, load.errors, load.seconds, load.p50, load.p99, own, tool,
-                     spans, due, load.linked, load.calls, load.wrong)  # fmt: skip
-
-    def _ask(self, front: Front, cell: Cell) -> Load:
-        path, seconds = f"/{cell.archetype}", self._plan.seconds
-        if cell.rate:
-            return self._generators.attack(front.port, path, cell.rate, seconds)
-        return self._generators.saturate(front.port, path, cell.connections, seconds)
 
     def _profile(self, fronts: dict[str, Front]) -> None:
         """Where the time goes, of the program and of the tool, under either engine."""
@@ -217,16 +181,6 @@ class Bench:
     def _miss(self, app: App, variant: str, why: Exception) -> None:
         self._report.missing[f"{app.name}, {variant}"] = str(why)
         print(f"{app.name}, {variant}: {why}", file=sys.stderr)
-
-
-def expected(variant: str, archetype: str, requests: int) -> int:
-    """Spans of so many requests: one for each that is served, and where that calls the back, one for the call."""
-    return requests * (1 if archetype == "hello" else 2) if variant in _TRACING else 0
-
-
-def _fits(app: App, part: str) -> bool:
-    """Whether the agent has that part there."""
-    return not app.why_no_agent and (part != UNASKED or app.asked)
 
 
 def even(rate: float) -> int:

@@ -13,8 +13,8 @@ AGENT, PTRACE, STRACE, SDK = "agent", "ptrace", "strace", "its own SDK"
 VARIANTS = (UNTOUCHED, AGAIN, AGENT, PTRACE, SDK, STRACE)
 # The agent in parts: with nothing sampled, so that it only looks and inserts; without asking the runtime.
 UNSAMPLED, UNASKED = "agent, nothing sampled", "agent, runtime not asked"
-PARTS = (UNSAMPLED, UNASKED)
-AGENTS = (AGENT, *PARTS)
+AGENTS = (AGENT, UNSAMPLED, UNASKED)
+PARTS = (UNTOUCHED, UNSAMPLED, UNASKED, AGENT)
 ARCHETYPES = ("hello", "work", "cpu", "io", "mixed")  # paths of the programs
 
 
@@ -71,6 +71,8 @@ class Report:
     missing: dict[str, str] = field(default_factory=dict)  # "program, variant": why there is no figure
     profiles: dict[str, str] = field(default_factory=dict)  # title: preformatted text
     counted: list[str] = field(default_factory=list)  # lines of exact counts: stops, instructions
+    parts: list[Cell] = field(default_factory=list)  # one for each process: several of each of PARTS
+    asking: dict[str, str] = field(default_factory=dict)  # program: where asking its runtime takes its time, as text
     quick: bool = False
 
     def save(self, path: Path) -> None:
@@ -80,5 +82,9 @@ class Report:
     def load(cls, path: Path) -> Report:
         """Raises OSError, ValueError, TypeError."""
         data: dict[str, Any] = json.loads(path.read_text())
-        cells = [Cell(**{**cell, "rounds": [Round(**one) for one in cell["rounds"]]}) for cell in data.pop("cells")]
-        return cls(cells=cells, footprints=[Footprint(**one) for one in data.pop("footprints")], **data)
+        cells, parts = (_cells(data.pop(name, [])) for name in ("cells", "parts"))
+        return cls(cells=cells, parts=parts, footprints=[Footprint(**one) for one in data.pop("footprints")], **data)
+
+
+def _cells(data: list[dict[str, Any]]) -> list[Cell]:
+    return [Cell(**{**cell, "rounds": [Round(**one) for one in cell["rounds"]]}) for cell in data]

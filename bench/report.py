@@ -39,8 +39,18 @@ factor as that median is, up or down, the table says "no difference seen"."""
 
 _PARTS = """\
 *Nothing sampled* (`OTEL_TRACES_SAMPLER=always_off`): the agent looks at every call and inserts the headers, and no span
-is made. *Runtime not asked* (`--no-runtime-hooks`): threads and connections alone tell for whom a call is. Throughput
-where it goes as fast as it goes, else the median latency; then the CPU time of the program alone."""
+is made. *Runtime not asked* (`--no-runtime-hooks`): threads and connections alone tell for whom a call is. The path is
+the trivial one, as fast as it goes.
+
+Two processes that do the same differ by more than most of these parts, in where their memory lies and in what was
+compiled when. So there are several of each here, side by side, asked in turn in a random order. A figure is the median
+process, with the least and the most of them in brackets, each of them the median of its rounds relative to the mean of
+the untouched processes in the same round (in the last column, of those that don't ask). What the untouched processes
+differ by among themselves is noise, and stands in their own column."""
+
+_ASKING = """\
+Where the time goes that a program takes with its runtime asked, and without: by `perf`'s samples in all the processes
+of the table above, as fast as it goes. Libraries and functions with the largest differences come first."""
 
 
 def page(report: Report, pictures: Mapping[str, str]) -> str:
@@ -95,6 +105,10 @@ def _parts(report: Report) -> Iterator[str]:
     lines = list(tables.parts(report))
     if lines:
         yield from ("## What the agent's cost is made of", "", _PARTS, "", *lines)
+    if report.asking:
+        yield from ("### What asking the runtime takes", "", _ASKING, "")
+    for program, text in report.asking.items():
+        yield from (f"{program}:", "", "```text", text, "```", "")
 
 
 def _rest(report: Report) -> Iterator[str]:

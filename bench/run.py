@@ -1,6 +1,6 @@
 """Measures rbinder against the same programs untouched, instrumented by their own SDK, and under strace.
 
-`make bench` runs it, in about half an hour, and writes docs/benchmarks.md with its pictures and the figures as JSON.
+`make bench` runs it, in about fifty minutes, and writes docs/benchmarks.md with its pictures and the figures as JSON.
 `make bench QUICK=1` takes under five minutes, and like a run of some programs alone (ARGS="Node C") it writes into
 build/bench instead: such figures are for a first look. `ARGS="--render FILE"` makes the document of figures anew.
 """
@@ -24,6 +24,7 @@ from ecosystems import BuildFailed
 from loads import Generators
 from measure import FULL, QUICK, Bench
 from model import Report
+from parts import Parts
 from programs import ROOT, Failure, Programs, free_port
 
 PROFILED = ("Node", "Java", "C", "Flask")  # the first that is there: neither the fastest nor the slowest
@@ -48,13 +49,15 @@ def measure(wanted: list[str], directory: Path, *, quick: bool, kept: Path) -> R
     report.versions = machine.versions(BUILT) | generators.versions()
     report.sizes = machine.sizes(BUILT)
     profiled = next((name for name in PROFILED if any(app.name == name for app in apps)), apps[0].name)
-    bench = Bench(directory, QUICK if quick else FULL, report, generators)
+    bench, parts = Bench(directory, QUICK if quick else FULL, report, generators), Parts(directory, generators, report)
     with Programs(directory) as programs:
         back = free_port()
         programs.start([build_back(BUILT), str(back)], back)
         for app in apps:
             began = time.monotonic()
             bench.measure(app, back, profiled=app.name == profiled)
+            if not quick:
+                parts.measure(app, back)
             print(f"{app.name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
             report.save(kept)
         if not quick:

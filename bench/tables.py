@@ -15,6 +15,7 @@ from figures import (
     groups,
     lost,
     median,
+    processes,
     programs,
     throughput,
     total,
@@ -24,11 +25,10 @@ from figures import p99 as latency99
 from model import (
     AGAIN,
     AGENT,
-    AGENTS,
+    PARTS,
     PTRACE,
     SDK,
     UNASKED,
-    UNSAMPLED,
     UNTOUCHED,
     VARIANTS,
     Cell,
@@ -74,17 +74,24 @@ def overview(report: Report, kind: Kind) -> Iterator[str]:
 
 
 def parts(report: Report) -> Iterator[str]:
-    """The agent whole and in parts, and what asking the runtime takes: of throughput, or of latency one at a time."""
+    """The agent in parts, of several processes each: throughput, or latency one at a time; then the program's CPU."""
     rows = []
-    for group in groups(report):
-        if group.archetype == "work" and not group.rate and UNSAMPLED in group.cells:
-            measure = throughput if group.saturated else latency50
-            row = [difference(group, variant, measure) for variant in (AGAIN, *AGENTS)]
-            cpu = [difference(group, variant, cpu_program) for variant in AGENTS]
-            rows.append([group.program, load(group), *row, difference(group, AGENT, measure, UNASKED), *cpu])
-    asking = "agent, to the same not asking"
-    head = ["program", "load", AGAIN, *AGENTS, asking, *(f"CPU of the program, {variant}" for variant in AGENTS)]
-    return table(head, rows, len(head) - 2)
+    for program, connections in dict.fromkeys((cell.program, cell.connections) for cell in report.parts):
+        cells = [cell for cell in report.parts if (cell.program, cell.connections) == (program, connections)]
+        of = {name: [cell for cell in cells if cell.variant == name] for name in PARTS}
+        what, measure = ("throughput", throughput) if connections > 1 else ("median latency", latency50)
+        for title, one in ((what, measure), ("CPU of the program", cpu_program)):
+            ratios = [_among(of[name], of[base], one) for name, base in (*_TO_UNTOUCHED, (AGENT, UNASKED))]
+            rows.append([program, str(connections), title, *ratios])
+    head = ["program", "connections", "", *PARTS, "agent, to the same not asking"]
+    return table(head, rows, len(PARTS) + 1)
+
+
+_TO_UNTOUCHED = tuple((name, UNTOUCHED) for name in PARTS)
+
+
+def _among(cells: Sequence[Cell], base: Sequence[Cell], measure: Measure) -> str:
+    return spread(processes(cells, base, measure)) if cells and base else ""
 
 
 def absolute(value: float, measure: Measure) -> str:

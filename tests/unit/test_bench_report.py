@@ -9,10 +9,11 @@ from pathlib import Path
 import compare
 import pytest
 import report as document
+from differences import COMPILED, samples, told
 from figures import Group, cpu_all, groups, lost, median, throughput
 from findings import costs, wrongs
 from loads import judged
-from model import AGAIN, AGENT, PTRACE, SDK, UNASKED, UNSAMPLED, UNTOUCHED, Cell, Footprint, Report, Round
+from model import AGAIN, AGENT, PTRACE, SDK, UNASKED, UNTOUCHED, Cell, Footprint, Report, Round
 from profiles import summary
 from programs import Failure
 from tables import UNSEEN, details, difference, footprints, overview, parts, share, table
@@ -71,18 +72,47 @@ def test_a_difference_smaller_than_the_noise_is_none(noise: float, seen: bool) -
     assert (UNSEEN in "\n".join(overview(Report(cells=made(noise=noise)), KINDS[0]))) == (not seen)
 
 
-def test_the_agent_in_parts_and_what_asking_costs() -> None:
-    """Of one program as fast as it goes, and one request at a time; other loads are told elsewhere."""
-    more = {UNSAMPLED: [950.0], UNASKED: [1000.0]}
-    cells = [*made(), *(Cell("Node", "work", name, 8, FAST, rounds(rates)) for name, rates in more.items())]
-    alone = [Cell(cell.program, cell.archetype, cell.variant, 1, FAST, cell.rounds) for cell in cells]
-    lines = list(parts(Report(cells=[*cells, *alone, *made(rate=STEADY)])))
-    assert len(lines) == 2 + 2 + 1
-    kept = [text.strip() for text in lines[2].strip("|").split("|")]
-    assert kept[1] == "trivial, as fast as it goes"
-    assert kept[3:7] == ["0.90 (0.90 to 0.90)", "0.95 (0.95 to 0.95)", UNSEEN, "0.90 (0.90 to 0.90)"]
-    assert "trivial, one at a time" in lines[3]
-    assert "1.11 (1.11 to 1.11)" in lines[3]
+def processes_of(variant: str, *paces: float, connections: int = 8) -> list[Cell]:
+    """One for each pace, by which it is faster than the machine, which becomes slower from round to round."""
+    machine = (1000, 500, 250)
+    return [Cell("Node", "work", variant, connections, FAST, rounds([pace * one for one in machine])) for pace in paces]
+
+
+def test_the_agent_in_parts_of_several_processes() -> None:
+    """Each to the mean of the untouched ones in the same round, which differ among themselves as well."""
+    made_of = [*processes_of(UNTOUCHED, 0.9, 1.0, 1.1), *processes_of(AGENT, 0.8, 0.9, 1.0)]
+    made_of += [*processes_of(UNASKED, 0.9, 1.0, 0.95), *processes_of(UNTOUCHED, 2.0, connections=1)]
+    lines = list(parts(Report(parts=made_of)))
+    assert len(lines) == 2 + 2 + 2 + 1
+    row = [text.strip() for text in lines[2].strip("|").split("|")]
+    assert row[:4] == ["Node", "8", "throughput", "1.00 (0.90 to 1.10)"]
+    assert row[4:] == ["", "0.95 (0.90 to 1.00)", "0.90 (0.80 to 1.00)", "0.95 (0.84 to 1.05)"]
+    assert lines[4].startswith("| Node | 1 | median latency | 1.00 (1.00 to 1.00) |")
+
+
+def test_samples_are_counted_by_library_and_function() -> None:
+    report = """
+ 30\tlibpython3.11.so \t[.] PyEval
+ 7\t[JIT] tid 99\t[.] 0x00007f1e
+ 5\t[JIT] tid 99\t[.] 0x00007f2e
+ 2\t[kernel.kallsyms]\t[k] tcp_ack
+# a comment
+"""
+    found = samples(report)
+    assert found == {
+        ("libpython3.11.so", "PyEval"): 30,
+        (COMPILED, COMPILED): 12,
+        ("kernel", "tcp_ack"): 2,
+    }
+
+
+def test_a_difference_tells_the_largest_first() -> None:
+    asked = {("python", "PyEval"): 50.0, ("agent", "enter"): 3.0, ("kernel", "tcp_ack"): 4.0}
+    unasked = {("python", "PyEval"): 40.0, ("kernel", "tcp_ack"): 5.0}
+    lines = [" ".join(line.split()) for line in told(asked, unasked).splitlines() if line]
+    assert lines[1] == "57.0 45.0 +12.0 all"
+    assert lines[2:5] == ["50.0 40.0 +10.0 python", "3.0 0.0 +3.0 agent", "4.0 5.0 -1.0 kernel"]
+    assert lines[5] == "50.0 40.0 +10.0 PyEval, python"
 
 
 def test_without_its_own_noise_no_difference_is_seen() -> None:
@@ -201,13 +231,14 @@ def test_a_table_of_nothing_is_nothing() -> None:
 def test_the_document_has_everything(tmp_path: Path) -> None:
     report = Report(
         {"CPU": "made up", "date": "today"}, {"rbinder": "0"}, made(), [Footprint("Node", UNTOUCHED, 2**20, 0, [1.0])],
-        {"strace": 2**20}, {"C, ptrace": "it may not"}, {"agent, tool, Node": "a profile"}, ["7 stops"], quick=True,
+        {"strace": 2**20}, {"C, ptrace": "it may not"}, {"agent, tool, Node": "a profile"}, ["7 stops"],
+        [*processes_of(UNTOUCHED, 1.0), *processes_of(AGENT, 0.9)], {"Node": "+3.0 enter"}, quick=True,
     )  # fmt: skip
     report.save(tmp_path / "figures.json")
     assert Report.load(tmp_path / "figures.json") == report
     text = document.write(report, tmp_path, {"A picture": "benchmarks/a.svg"}).read_text()
     for part in ("made up", "A quick run", "![A picture](benchmarks/a.svg)", "## Throughput", "a profile", "7 stops",
-                 "C, ptrace: not measured: it may not", "| strace | 1.0 |", "### Node"):  # fmt: skip
+                 "C, ptrace: not measured: it may not", "| strace | 1.0 |", "### Node", "+3.0 enter"):  # fmt: skip
         assert part in text
 
 

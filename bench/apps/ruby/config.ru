@@ -1,0 +1,3 @@
+require_relative "app"
+
+run Front.new(Integer(ENV.fetch("BACK_PORT")))
