@@ -1,11 +1,12 @@
 """What the agent's cost is made of.
 
 Two processes that do the same differ by more than most of these parts, in where their memory lies and in what was
-compiled when. So there are several of each, side by side, asked in turn.
+compiled when. So there are several of each, side by side, asked in turn, and the CPUs are kept awake (awake.py).
 """
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from differences import Sampler, told
 from fronts import Front, start
 from loads import Generators
 from model import AGENT, PARTS, UNASKED, Cell, Report
-from programs import Failure, Programs
+from programs import BENCH, Failure, Programs
 from receiver import Receiver
 from stretches import CONNECTIONS, Stretches
 
@@ -46,6 +47,8 @@ class Parts:
                 programs.callback(receiver.close)
                 variants = [name for name in PARTS if name != UNASKED or app.asked]
                 fronts = _started(programs, app, variants, back, receiver)
+                for cpu in sorted(os.sched_getaffinity(0)):
+                    programs.start([sys.executable, str(BENCH / "awake.py"), str(cpu)])
                 stretches = Stretches(self.generators, receiver, SECONDS)
                 for front in fronts:
                     stretches.accustom(front, PATH, app.warms)

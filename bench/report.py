@@ -46,7 +46,9 @@ Two processes that do the same differ by more than most of these parts, in where
 compiled when. So there are several of each here, side by side, asked in turn in a random order. A figure is the median
 process, with the least and the most of them in brackets, each of them the median of its rounds relative to the mean of
 the untouched processes in the same round (in the last column, of those that don't ask). What the untouched processes
-differ by among themselves is noise, and stands in their own column."""
+differ by among themselves is noise, and stands in their own column. The CPUs are kept from sleeping, by processes that
+run where nothing else wants to: in a virtual machine it takes tens of microseconds to wake one, and how often that is
+done depends on who is how fast, so that it makes more of any difference than there is."""
 
 _ASKING = """\
 Where the time goes that a program takes with its runtime asked, and without: by `perf`'s samples in all the processes
