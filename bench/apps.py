@@ -34,7 +34,7 @@ class App:
 
     `internal_spans` are those that the SDK makes for a request beyond SERVER and CLIENT spans, which rbinder makes too.
     After `warms` seconds of load what a just-in-time compiler still does shows no more: where the CPU time of a request
-    ceased to fall, second by second, on 2 cores. `several` can be run side by side.
+    ceased to fall, second by second, on 2 cores. A dozen of what has `several` start in a minute.
     """
 
     name: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 from collections import Counter, defaultdict
@@ -12,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from profiles import FREQUENCY, recording, said
 from programs import DEADLINE, Failure
 
-FREQUENCY = 1999  # samples a second and CPU
 COMPILED = "compiled at run time"  # no file has it, and perf no name for it
 LIBRARIES, FUNCTIONS, WIDTH = 6, 12, 64  # lines, and characters of a name
 
@@ -26,8 +25,6 @@ class Sampler:
     """Adds up the samples in the processes of each variant. Raises Failure where perf can't be had, or says nothing."""
 
     def __init__(self, data: Path) -> None:
-        if shutil.which("perf") is None:
-            raise Failure("perf is not installed")
         self._data = data
         self._samples: defaultdict[str, Counter[Place]] = defaultdict(Counter)
         self._requests: Counter[str] = Counter()
@@ -35,23 +32,25 @@ class Sampler:
     @contextmanager
     def sampling(self, variant: str, pids: Sequence[int]) -> Iterator[None]:
         """What the processes do meanwhile."""
-        told, heard = os.pipe(), os.pipe()
-        record = ["perf", "record", "-q", "-F", str(FREQUENCY), "-e", "cpu-clock", "-o", str(self._data)]
-        record += ["-p", ",".join(map(str, pids)), "--delay=-1", f"--control=fd:{told[0]},{heard[1]}"]
-        perf = subprocess.Popen(record, pass_fds=(told[0], heard[1]), stderr=subprocess.DEVNULL)
-        for theirs in (told[0], heard[1]):
-            os.close(theirs)
+        record = recording(self._data, pids)
+        asking, answering = os.pipe(), os.pipe()
+        theirs, ours = (asking[0], answering[1]), (asking[1], answering[0])
+        control = ["--delay=-1", "--control=fd:{},{}".format(*theirs)]  # it samples when it is told to, and says so
+        perf = subprocess.Popen([*record, *control], pass_fds=theirs, stderr=subprocess.DEVNULL)
+        for end in theirs:
+            os.close(end)
         try:
-            os.write(told[1], b"enable\n")
-            if not os.read(heard[0], 16):
+            os.write(ours[0], b"enable\n")
+            if not os.read(ours[1], 16):
                 raise Failure("perf can't look into the program")
             yield
         finally:
             perf.send_signal(signal.SIGINT)
             perf.wait(DEADLINE)
-            for ours in (told[1], heard[0]):
-                os.close(ours)
-        self._samples[variant] += samples(_report(self._data))
+            for end in ours:
+                os.close(end)
+        report = ["perf", "report", "-q", "--stdio", "-i", str(self._data), "--field-separator", "\t"]
+        self._samples[variant] += samples(said([*report, "-F", "sample,dso,sym"]))
 
     def count(self, variant: str, requests: int) -> None:
         """So many were answered while it was sampled."""
@@ -63,14 +62,6 @@ class Sampler:
         if not requests or not found:
             raise Failure("perf has seen nothing of the program")
         return {place: count * 1e6 / FREQUENCY / requests for place, count in found.items()}
-
-
-def _report(data: Path) -> str:
-    command = ["perf", "report", "-q", "--stdio", "-i", str(data), "--field-separator", "\t"]
-    done = subprocess.run([*command, "-F", "sample,dso,sym"], capture_output=True, text=True, timeout=4 * DEADLINE)
-    if done.returncode:
-        raise Failure(f"perf report: {' '.join(done.stderr.split())[-300:]}")
-    return done.stdout
 
 
 def samples(report: str) -> Counter[Place]:

@@ -113,16 +113,16 @@ class Group:
         """As many requests at a time as there are connections, and these are several."""
         return not self.rate and self.connections > 1
 
-    def ratio(self, variant: str, measure: Measure, other: str = UNTOUCHED) -> Ratio | None:
-        """None where one of the two was not measured."""
-        cell, base = self.cells.get(variant), self.cells.get(other)
+    def ratio(self, variant: str, measure: Measure) -> Ratio | None:
+        """To the untouched program; None where one of the two was not measured."""
+        cell, base = self.cells.get(variant), self.cells.get(UNTOUCHED)
         if cell is None or base is None or not cell.rounds or not base.rounds:
             return None
         return ratio(cell, base, measure)
 
-    def seen(self, variant: str, measure: Measure, other: str = UNTOUCHED) -> bool:
+    def seen(self, variant: str, measure: Measure) -> bool:
         """Whether the difference is larger than any that the untouched program showed against itself."""
-        found = self.ratio(variant, measure, other)
+        found = self.ratio(variant, measure)
         return found is not None and found.seen(self.ratio(AGAIN, measure))
 
 

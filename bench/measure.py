@@ -27,11 +27,11 @@ SHARE, FASTEST = 0.25, 1000  # a fixed rate: so much of what the untouched progr
 
 @dataclass(frozen=True, slots=True)
 class Stress:
-    """A kind of load: a path, at a fixed rate or as fast as it goes. `more`: variants not measured under all."""
+    """A kind of load: a path, at a fixed rate or as fast as it goes. `strace` isn't measured under all."""
 
     archetype: str
     fixed: bool
-    more: tuple[str, ...] = ()
+    strace: bool = False
     connections: int = CONNECTIONS
 
 
@@ -55,10 +55,10 @@ FULL = Plan(
     profile=3,
     loads=(
         Stress("hello", fixed=False),
-        Stress("work", fixed=False, more=(STRACE,)),
+        Stress("work", fixed=False, strace=True),
         Stress("work", fixed=False, connections=1),
         Stress("cpu", fixed=False),
-        Stress("work", fixed=True, more=(STRACE,)),
+        Stress("work", fixed=True, strace=True),
         Stress("io", fixed=True),
         Stress("mixed", fixed=True),
     ),
@@ -69,7 +69,7 @@ QUICK = Plan(
     starts=1,
     warmup=0.1,
     profile=1,
-    loads=(Stress("work", fixed=False, more=(STRACE,)), Stress("mixed", fixed=True)),
+    loads=(Stress("work", fixed=False, strace=True), Stress("mixed", fixed=True)),
 )
 
 
@@ -132,7 +132,7 @@ class Bench:
 
     def _stress(self, fronts: dict[str, Front], stress: Stress, stretches: Stretches) -> None:
         """All rounds under one kind of load."""
-        asked = {name: front for name, front in fronts.items() if name in stress.more or name != STRACE}
+        asked = {name: front for name, front in fronts.items() if stress.strace or name != STRACE}
         app, rate = fronts[UNTOUCHED].app, self._rate(fronts[UNTOUCHED], stress.archetype) if stress.fixed else 0
         cells = {name: Cell(app.name, stress.archetype, name, stress.connections, rate) for name in asked}
         how = f"{rate}/s" if rate else f"as fast as it goes, {stress.connections} connections"

@@ -13,8 +13,8 @@ AGENT, PTRACE, STRACE, SDK = "agent", "ptrace", "strace", "its own SDK"
 VARIANTS = (UNTOUCHED, AGAIN, AGENT, PTRACE, SDK, STRACE)
 # The agent in parts: with nothing sampled, so that it only looks and inserts; without asking the runtime.
 UNSAMPLED, UNASKED = "agent, nothing sampled", "agent, runtime not asked"
-AGENTS = (AGENT, UNSAMPLED, UNASKED)
-PARTS = (UNTOUCHED, UNSAMPLED, UNASKED, AGENT)
+AGENTS = (UNSAMPLED, UNASKED, AGENT)
+PARTS = (UNTOUCHED, *AGENTS)
 ARCHETYPES = ("hello", "work", "cpu", "io", "mixed")  # paths of the programs
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,10 +56,20 @@ class Parts:
                 for connections in (CONNECTIONS, 1):
                     self.report.parts.extend(_rounds(stretches, fronts, connections))
                 if app.asked:
-                    self.report.asking[app.name] = self._difference(fronts)
+                    self._compare(app, fronts)
         except (Failure, OSError) as failure:
-            self.report.missing[f"{app.name}, the agent in parts"] = str(failure)
-            print(f"{app.name}, the agent in parts: {failure}", file=sys.stderr)
+            self._miss(f"{app.name}, the agent in parts", failure)
+
+    def _compare(self, app: App, fronts: Sequence[Front]) -> None:
+        """What asking takes: the table is there without it."""
+        try:
+            self.report.asking[app.name] = self._difference(fronts)
+        except (Failure, OSError, subprocess.SubprocessError) as failure:
+            self._miss(f"{app.name}, what asking takes", failure)
+
+    def _miss(self, what: str, why: Exception) -> None:
+        self.report.missing[what] = str(why)
+        print(f"{what}: {why}", file=sys.stderr)
 
     def _difference(self, fronts: Sequence[Front]) -> str:
         """Of the program's time with the runtime asked and without."""

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from fronts import Front
 from model import PTRACE
 from programs import DEADLINE, Failure
 
+FREQUENCY = 1999  # perf's samples a second and CPU
 _LINES = 14
 
 
@@ -42,17 +43,22 @@ def _quietly(load: Callable[[float], object], seconds: float) -> None:
 
 def _machine_code(front: Front, directory: Path, seconds: int) -> str:
     """The program's functions by the samples in them. The clock of the CPU is there in virtual machines, too."""
-    if shutil.which("perf") is None:
-        raise Failure("perf is not installed")
-    data, pids = directory / "perf.data", ",".join(map(str, front.pids("program")))
-    record = ["perf", "record", "-q", "-F", "1999", "-e", "cpu-clock", "-o", str(data), "-p", pids]
-    _said([*record, "--", "sleep", str(seconds)])
+    data = directory / "perf.data"
+    said([*recording(data, front.pids("program")), "--", "sleep", str(seconds)])
     report = ["perf", "report", "-q", "--stdio", "-i", str(data), "--percent-limit", "0.05"]
-    libraries = _rows(_said([*report, "--sort", "dso"]))[:6]
-    functions = _rows(_said([*report, "--sort", "dso,symbol"]))
+    libraries = _rows(said([*report, "--sort", "dso"]))[:6]
+    functions = _rows(said([*report, "--sort", "dso,symbol"]))
     ours = [row for row in functions if "agent-" in row][:8]
     lines = ["by library:", *libraries, "", "by function:", *functions[:_LINES]]
     return "\n".join([*lines, "", "in the agent:", *ours] if ours else lines)
+
+
+def recording(data: Path, pids: Sequence[int]) -> list[str]:
+    """The command that samples these processes. Raises Failure where perf can't be had."""
+    if shutil.which("perf") is None:
+        raise Failure("perf is not installed")
+    whose = ",".join(map(str, pids))
+    return ["perf", "record", "-q", "-F", str(FREQUENCY), "-e", "cpu-clock", "-o", str(data), "-p", whose]
 
 
 def _rows(text: str) -> list[str]:
@@ -66,7 +72,7 @@ def _python(front: Front, directory: Path, seconds: int) -> str:
         raise Failure("py-spy is not installed")
     [role] = [role for role in front.roles if role.name == ("tracer" if front.variant == PTRACE else "collector")]
     out = directory / "spied"
-    _said([str(spy), "record", "-d", str(seconds), "-r", "500", "-f", "raw", "-o", str(out), "-p", str(role.pid)])
+    said([str(spy), "record", "-d", str(seconds), "-r", "500", "-f", "raw", "-o", str(out), "-p", str(role.pid)])
     return f"rbinder's {role.name}:\n{summary(out.read_text())}"
 
 
@@ -90,7 +96,8 @@ def summary(raw: str) -> str:
     return "\n".join(lines)
 
 
-def _said(command: list[str]) -> str:
+def said(command: list[str]) -> str:
+    """What it prints. Raises Failure, TimeoutExpired."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=2 * DEADLINE)
     if done.returncode:
         raise Failure(f"{command[0]}: {' '.join(done.stderr.split())[-300:]}")

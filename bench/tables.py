@@ -54,12 +54,12 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def difference(group: Group, variant: str, measure: Measure, other: str = UNTOUCHED) -> str:
-    """The ratio to the untouched program, or another, with its spread, or that it is none."""
-    found = group.ratio(variant, measure, other)
+def difference(group: Group, variant: str, measure: Measure) -> str:
+    """The ratio to the untouched program with its spread, or that it is none."""
+    found = group.ratio(variant, measure)
     if found is None:
         return ""
-    return spread(found) if variant == AGAIN or group.seen(variant, measure, other) else UNSEEN
+    return spread(found) if variant == AGAIN or group.seen(variant, measure) else UNSEEN
 
 
 def overview(report: Report, kind: Kind) -> Iterator[str]:
@@ -81,13 +81,10 @@ def parts(report: Report) -> Iterator[str]:
         of = {name: [cell for cell in cells if cell.variant == name] for name in PARTS}
         what, measure = ("throughput", throughput) if connections > 1 else ("median latency", latency50)
         for title, one in ((what, measure), ("CPU of the program", cpu_program)):
-            ratios = [_among(of[name], of[base], one) for name, base in (*_TO_UNTOUCHED, (AGENT, UNASKED))]
-            rows.append([program, str(connections), title, *ratios])
+            ratios = [_among(of[name], of[UNTOUCHED], one) for name in PARTS]
+            rows.append([program, str(connections), title, *ratios, _among(of[AGENT], of[UNASKED], one)])
     head = ["program", "connections", "", *PARTS, "agent, to the same not asking"]
     return table(head, rows, len(PARTS) + 1)
-
-
-_TO_UNTOUCHED = tuple((name, UNTOUCHED) for name in PARTS)
 
 
 def _among(cells: Sequence[Cell], base: Sequence[Cell], measure: Measure) -> str:
